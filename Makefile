@@ -1,0 +1,76 @@
+# The two commands are `make serve` and `make test`; both set up what they need, and quickly the second time.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ARGS   ?=
+
+# System packages by the program that shows they are there: program=debian-package.
+SERVE_PROGRAMS := ffmpeg=ffmpeg
+TEST_PROGRAMS  := ffmpeg=ffmpeg chromium=chromium node=nodejs npm=npm curl=curl
+BENCH_PROGRAMS := ffmpeg=ffmpeg nginx=nginx-light wrk=wrk curl=curl
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test lint bench setup clean system-serve system-test system-bench
+
+help: ## Show the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+serve: system-serve $(VENV)/.serve static/vendor/hls.min.js ## Set up what is missing and serve on http://localhost:8080 (ARGS="--port 9000")
+	@exec $(BIN)/python -m streamsrv serve $(ARGS)
+
+test: setup lint ## Set up what is missing and run all tests (ARGS="-k upload")
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/.test ## ruff, mypy and the import contracts
+	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+bench: system-bench $(VENV)/.test static/vendor/hls.min.js ## Run us and a peer side by side and print ratios
+	@for bench in bench/*_bench.py; do echo "== $$bench"; PYTHONPATH=. $(BIN)/python $$bench $(ARGS) || exit 1; done
+
+setup: system-test $(VENV)/.test static/vendor/hls.min.js node_modules/.dev ## Install all that serving and testing need
+
+clean: ## Remove what was installed and built; the data directory stays
+	rm -rf $(VENV) node_modules static/vendor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+
+# $(call missing,programs): the packages whose program isn't there. As root they are installed, else the line to run is printed.
+define install_missing
+	@missing=""; for pair in $(1); do command -v $${pair%%=*} >/dev/null 2>&1 || missing="$$missing $${pair##*=}"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+	  echo "installing system packages:$$missing"; \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "These system packages are missing. Run this once:  sudo apt-get install -y$$missing" >&2; exit 1; fi
+endef
+
+system-serve:
+	$(call install_missing,$(SERVE_PROGRAMS))
+
+system-test:
+	$(call install_missing,$(TEST_PROGRAMS))
+
+system-bench:
+	$(call install_missing,$(BENCH_PROGRAMS))
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or later is needed") if sys.version_info < (3, 11) else 0'
+	@$(PYTHON) -m venv $(VENV) || { echo "Run this once:  sudo apt-get install -y python3-venv" >&2; exit 1; }
+
+$(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Python packages"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Python packages, with what tests need"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.serve
+
+# The page plays through hls.js. Without npm it uses the browser's own HLS, so its absence is no error when serving.
+static/vendor/hls.min.js: package.json package-lock.json
+	@if command -v npm >/dev/null 2>&1; then \
+	  echo "installing the page's scripts"; npm ci --omit=dev --silent && mkdir -p static/vendor && cp node_modules/hls.js/dist/hls.min.js static/vendor/ && touch $@; \
+	else echo "npm is missing: the page will use the browser's own HLS"; fi
+
+node_modules/.dev: package.json package-lock.json
+	@npm ci --silent && mkdir -p static/vendor && cp node_modules/hls.js/dist/hls.min.js static/vendor/ && touch $@ static/vendor/hls.min.js

@@ -1,0 +1,145 @@
+"""Typed settings. `config/default.toml` explains each key and holds each default; this file holds types and bounds.
+
+Later sources win: the defaults, the file given with --config, environment variables, flags.
+"""
+
+import json
+import os
+import sysconfig
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def shipped(name: str) -> Path:
+    """Find a folder that ships with the package: beside it in a checkout, under share/streamsrv when installed."""
+    checkout = Path(__file__).resolve().parent.parent / name
+    return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "streamsrv" / name
+
+
+class Section(BaseModel):
+    """A table of the file. Unknown keys are errors, so that a misspelt one is noticed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def split_lists(cls, value: object, info: ValidationInfo) -> object:
+        """Lists in variables are comma-separated or JSON."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if not isinstance(value, str) or get_origin(annotation) is not list:
+            return value
+        if value.lstrip().startswith("["):
+            return json.loads(value)
+        return [item.strip() for item in value.split(",") if item.strip()]
+
+
+class ServerSettings(Section):
+    hosts: Annotated[list[str], NoDecode, Field(min_length=1)]
+    ports: Annotated[list[Port], NoDecode, Field(min_length=1)]
+    data_dir: Path
+    public_url: str
+    allowed_origins: Annotated[list[str], NoDecode]
+    shutdown_seconds: float = Field(ge=0)
+
+
+class LogSettings(Section):
+    format: Literal["auto", "console", "json"]
+    level: Literal["debug", "info", "warning", "error"]
+
+
+class LimitSettings(Section):
+    max_upload_bytes: int = Field(gt=0)
+    max_duration_seconds: float = Field(gt=0)
+    max_parts: int = Field(gt=0)
+    max_field_bytes: int = Field(gt=0)
+    upload_idle_seconds: float = Field(gt=0)
+    upload_min_bytes_per_second: int = Field(ge=0)
+
+
+class JobSettings(Section):
+    concurrency: int = Field(ge=0)
+    ageing_seconds: float = Field(gt=0)
+    max_attempts: int = Field(ge=1)
+    max_restarts: int = Field(ge=0)
+    lease_seconds: float = Field(gt=0)
+    retention_days: float = Field(ge=0)
+
+    @property
+    def slots(self) -> int:
+        return self.concurrency or os.cpu_count() or 1
+
+
+class HlsSettings(Section):
+    segment_seconds: int = Field(ge=1, le=60)
+    live_uploads: int = Field(ge=0)
+    cache_bytes: int = Field(ge=0)
+
+
+class FfmpegSettings(Section):
+    ffmpeg: str
+    ffprobe: str
+    sandbox: Literal["auto", "require", "off"]
+
+
+class Config(BaseSettings):
+    """All settings of one server. Read it with `load_config`."""
+
+    model_config = SettingsConfigDict(env_prefix="STREAMSRV_", env_nested_delimiter="__", extra="forbid", frozen=True)
+
+    server: ServerSettings
+    log: LogSettings
+    limits: LimitSettings
+    jobs: JobSettings
+    hls: HlsSettings
+    ffmpeg: FfmpegSettings
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)  # load_config merges; nothing is read behind its back
+
+
+def load_config(file: Path | None = None, flags: Mapping[str, Mapping[str, Any]] | None = None) -> Config:
+    """Merge all sources. `flags` are nested like the file and win over all others.
+
+    Raises OSError for a file that can't be read and ValueError, in words, for what can't be a setting.
+    """
+    layers: list[Mapping[str, Any]] = [_read_toml(shipped("config") / "default.toml")]
+    if file is not None:
+        layers.append(_read_toml(file))
+    layers.append(EnvSettingsSource(Config)())
+    if "ALLOWED_ORIGINS" in os.environ:
+        layers.append({"server": {"allowed_origins": os.environ["ALLOWED_ORIGINS"]}})
+    layers.append(flags or {})
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        _merge(merged, layer)
+    return Config(**merged)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{file}: {error}") from error
+
+
+def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
+    for key, value in layer.items():
+        if isinstance(value, Mapping):
+            _merge(into.setdefault(key, {}), value)
+        else:
+            into[key] = value

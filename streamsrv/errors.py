@@ -1,0 +1,120 @@
+"""Every problem a client can meet: one class, one status, one sentence.
+
+The docstring's first line is the problem's title, the class name its slug; `detail` says what happened this
+time, in words for the person who sent the request: no traceback, no path, no command line.
+`web/problems.py` turns them into `application/problem+json` (RFC 9457).
+"""
+
+import re
+from collections.abc import Mapping
+
+
+class Problem(Exception):
+    """Something went wrong."""
+
+    status = 500
+
+    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None) -> None:
+        self.detail = detail or self.title
+        self.headers = dict(headers or {})
+        super().__init__(self.detail)
+
+    @property
+    def title(self) -> str:
+        return (type(self).__doc__ or "").strip().splitlines()[0]
+
+    @property
+    def slug(self) -> str:
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", type(self).__name__).lower()
+
+
+class BadRequest(Problem):
+    """The request can't be understood."""
+
+    status = 400
+
+
+class BadParameter(BadRequest):
+    """A parameter has a value that isn't possible."""
+
+
+class BadForm(BadRequest):
+    """The form is malformed or incomplete."""
+
+
+class MissingFile(BadRequest):
+    """The form has no file, or an empty one."""
+
+
+class UnusableFile(BadRequest):
+    """The file isn't sound that can be read."""
+
+
+class NotFound(Problem):
+    """There is no such thing here."""
+
+    status = 404
+
+
+class MethodNotAllowed(Problem):
+    """This address doesn't take that method."""
+
+    status = 405
+
+
+class UploadTimeout(Problem):
+    """The upload stalled or was too slow."""
+
+    status = 408
+
+
+class NotFinished(BadRequest):
+    """The job isn't finished yet."""
+
+
+class Conflict(Problem):
+    """That is already there, or already over."""
+
+    status = 409
+
+
+class PreconditionFailed(Problem):
+    """The file is another one than the request's condition names."""
+
+    status = 412
+
+
+class TooLarge(Problem):
+    """The request is larger than this server allows."""
+
+    status = 413
+
+
+class WrongContentType(Problem):
+    """This content type or encoding isn't taken here."""
+
+    status = 415
+
+
+class RangeNotSatisfiable(Problem):
+    """The file doesn't reach as far as the range that was asked for."""
+
+    status = 416
+
+
+class InternalError(Problem):
+    """The server failed; the fault is not in the request."""
+
+    status = 500
+
+
+class Unavailable(Problem):
+    """That isn't ready or the server is busy; try again in a moment."""
+
+    status = 503
+
+
+class DiskFull(Problem):
+    """The server has no space left on its disk."""
+
+    status = 507

@@ -1,0 +1,55 @@
+"""Files as replies see them: what is stored, and which bytes of it were asked for."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamsrv.errors import RangeNotSatisfiable
+
+# Python refuses to read numbers of more than 4300 digits, which fit into a header; nobody means one of more than 100.
+_BYTE_RANGE = re.compile(r"bytes=[ \t]*(\d{0,100})-(\d{0,100})[ \t]*", re.ASCII | re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file in storage. `etag` is strong, without its quotes; `path` is None where the file isn't on this disk."""
+
+    key: str
+    size: int
+    etag: str
+    media_type: str
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ByteRange:
+    """The bytes from `start` up to, not including, `stop`; never empty."""
+
+    start: int
+    stop: int
+
+    def content_range(self, size: int) -> str:
+        return f"bytes {self.start}-{self.stop - 1}/{size}"
+
+
+def parse_range(header: str, size: int) -> ByteRange | None:
+    """Read one Range header for a file of `size` bytes; None where the header must be ignored.
+
+    Another unit, a malformed value and a set of several ranges are ignored, as RFC 9110 section 14.2 lets a server do.
+    Raises RangeNotSatisfiable where the range is well formed and lies beyond the file.
+    """
+    match = _BYTE_RANGE.fullmatch(header)
+    if match is None or match.group(1) == match.group(2) == "":
+        return None
+    first, last = match.groups()
+    if first == "":
+        if size == 0 and int(last) > 0:
+            return None  # satisfiable (14.1.2), but Content-Range can't say "none of none"
+        start, stop = max(0, size - int(last)), size
+    else:
+        start, stop = int(first), min(size, int(last) + 1) if last else size
+        if last and int(last) < start:
+            return None
+    if start >= stop:
+        raise RangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
+    return ByteRange(start, stop)
