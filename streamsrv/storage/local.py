@@ -1,0 +1,103 @@
+"""Storage in a folder of this machine's disk."""
+
+import asyncio
+import os
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+from streamsrv.storage.disk import disk_errors, empty_folder, remove_tree
+from streamsrv.storage.storage import check_key
+
+
+class LocalStorage:
+    """A `Storage` below `root`: what lasts in `files`, one file for each key, and scratch folders in `scratch`."""
+
+    def __init__(self, root: Path) -> None:
+        self._files = root / "files"
+        self._scratch = root / "scratch"
+
+    async def put(self, key: str, source: Path) -> None:
+        await self.put_all([(key, source)])
+
+    async def put_all(self, files: Sequence[tuple[str, Path]]) -> None:
+        placed = [(source, self._path(key)) for key, source in files]
+        with disk_errors():
+            await asyncio.to_thread(_publish, placed)
+
+    async def read(self, key: str) -> bytes | None:
+        return await asyncio.to_thread(_read, self._path(key))
+
+    async def locate(self, key: str) -> Path | None:
+        path = self._path(key)
+        return path if await asyncio.to_thread(path.is_file) else None
+
+    async def names(self, prefix: str) -> list[str]:
+        return await asyncio.to_thread(_names, self._path(prefix))
+
+    async def remove(self, prefix: str) -> None:
+        await asyncio.to_thread(remove_tree, self._path(prefix))
+
+    @asynccontextmanager
+    async def scratch(self, name: str) -> AsyncIterator[Path]:
+        prefix = check_key(name).replace("/", ".") + "."
+        with disk_errors():
+            folder = Path(await asyncio.to_thread(self._make_scratch, prefix))
+        try:
+            yield folder
+        finally:
+            # The thread ends its work even if the one who waits for it is cancelled.
+            await asyncio.to_thread(remove_tree, folder)
+
+    async def sweep(self) -> None:
+        """Remove the scratch folders that a killed server left. Call it once, before the first `scratch`."""
+        await asyncio.to_thread(empty_folder, self._scratch)
+
+    def _path(self, key: str) -> Path:
+        return self._files / check_key(key)
+
+    def _make_scratch(self, prefix: str) -> str:
+        self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return tempfile.mkdtemp(prefix=prefix, dir=self._scratch)
+
+
+def _publish(placed: Sequence[tuple[Path, Path]]) -> None:
+    """Sync the files, rename them, and sync each folder that gained an entry once."""
+    changed: set[Path] = set()
+    for source, target in placed:
+        _sync(source)
+        changed.update(_make_folders(target.parent))
+        source.replace(target)
+    for folder in changed:
+        _sync(folder)
+
+
+def _make_folders(folder: Path) -> list[Path]:
+    """Make sure of the folder; give all folders whose entries must be synced for a new file in it to last."""
+    changed = [folder]
+    while not changed[-1].exists():
+        changed.append(changed[-1].parent)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return changed
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _read(path: Path) -> bytes | None:
+    with suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+        return path.read_bytes()
+    return None

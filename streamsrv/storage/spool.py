@@ -1,0 +1,251 @@
+"""A file that grows: one side appends and ends or aborts, any number of readers follow from its start."""
+
+import asyncio
+import os
+import re
+import threading
+import weakref
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+from streamsrv.errors import Conflict
+from streamsrv.storage.disk import begin_writeback, disk_errors, empty_folder
+
+# A thread costs little for a large write and much for a small one: while no reader waits, small appends are collected.
+WRITE_BYTES = 1 << 20
+# An append waits while so much is not yet on its way to the disk: a slow disk slows the sender and costs no memory.
+MAX_PENDING_BYTES = 2 << 20
+# The disk begins to store so much at a time while more arrives, so that little is left to sync at the end.
+WRITEBACK_BYTES = 8 << 20
+# What a slow sender appends becomes readable at least so often, as long as it sends.
+FLUSH_SECONDS = 0.1
+CHUNK_BYTES = 256 << 10
+
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+
+
+class SpoolAborted(Exception):
+    """The upload will never be complete, and its bytes are gone."""
+
+
+class Spool:
+    """One upload's bytes. Made by `Spools.create`; its owner calls `end`, or `abort`, or both.
+
+    One task appends. `size` counts the bytes that readers can have by now, and never shrinks.
+    The descriptor stays open as long as anybody holds the spool: a reader can begin and finish after the file was
+    renamed, and an aborted file is truncated at once, so that whoever lets go last frees nothing large.
+    """
+
+    def __init__(self, path: Path, descriptor: int, forget: Callable[["Spool"], None]) -> None:
+        self.path = path
+        self.size = 0
+        self.ended = False
+        self.aborted = False
+        self._descriptor = descriptor
+        weakref.finalize(self, os.close, descriptor)
+        self._forget = forget
+        self._loop = asyncio.get_running_loop()
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._write: asyncio.Future[int] | None = None
+        self._wrote_at = self._loop.time()
+        self._error: OSError | None = None
+        self._ending = False
+        self._released = False
+        self._removal: asyncio.Future[None] | None = None
+        self._waiting_readers = 0
+        self._changed = asyncio.Event()
+        self._disk = threading.Lock()  # so that a removal waits for the write in flight
+        self._written = 0
+        self._written_back = 0
+
+    async def append(self, data: bytes) -> None:
+        """Add `data` at the end. Returns before it is on disk; waits while the disk is behind.
+
+        Raises DiskFull or OSError for what failed now or earlier, SpoolAborted after `abort`.
+        """
+        self._check()
+        if self._ending:
+            raise RuntimeError("nothing can be appended after the end")
+        self._pending.append(data)
+        self._pending_bytes += len(data)
+        self._flush_if_due()
+        await self._until(lambda: self._pending_bytes < MAX_PENDING_BYTES)
+
+    async def end(self) -> None:
+        """Mark the end, which readers see at once, and make the file durable before returning. Raises as `append`."""
+        self._check()
+        self._ending = True
+        self._flush()
+        await self._until(lambda: self._write is None and not self._pending)
+        self.ended = True
+        self._notify()
+        with disk_errors():
+            await self._loop.run_in_executor(None, self._sync)
+        self._check()
+
+    async def abort(self) -> None:
+        """Remove the file and tell its readers. Does nothing the second time, or after `release`."""
+        if self._released:
+            return
+        if self._removal is None:
+            self.aborted = True
+            self._pending, self._pending_bytes = [], 0
+            self._notify()
+            self._removal = self._loop.run_in_executor(None, self._remove)
+            self._removal.add_done_callback(lambda _: self._forget(self))
+        await asyncio.shield(self._removal)
+
+    def release(self) -> None:
+        """Leave the file to the one who renamed it: `abort` no longer removes it, and readers can still finish."""
+        if not self.ended:
+            raise RuntimeError("a spool is released after its end")
+        self._released = True
+        self._forget(self)
+
+    async def head(self, count: int) -> bytes:
+        """Give the first `count` bytes as soon as they are there, or all there are when the spool ends before."""
+        await self._readable(count)
+        return await self._read(0, min(count, self.size))
+
+    async def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
+        """Give all bytes from the start as they come, up to the end. Raises SpoolAborted when there won't be one."""
+        offset = 0
+        while await self._readable(offset + 1):
+            data = await self._read(offset, min(chunk_bytes, self.size - offset))
+            offset += len(data)
+            yield data
+
+    def _check(self) -> None:
+        if self.aborted:
+            raise SpoolAborted
+        if self._error is not None:
+            with disk_errors():
+                raise self._error
+
+    def _flush_if_due(self) -> None:
+        due = self._pending_bytes >= WRITE_BYTES or self._waiting_readers > 0 or self._ending
+        if due or self._loop.time() - self._wrote_at > FLUSH_SECONDS:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Begin to write what is pending, unless a write is in flight: when that ends, the next one begins."""
+        if self._write is None and self._pending and self._error is None:
+            pieces, self._pending, self._pending_bytes = self._pending, [], 0
+            self._write = self._loop.run_in_executor(None, self._write_pieces, pieces)
+            self._write.add_done_callback(self._after_write)
+
+    def _after_write(self, write: asyncio.Future[int]) -> None:
+        self._write = None
+        self._wrote_at = self._loop.time()
+        error = write.exception()
+        if isinstance(error, OSError):
+            self._error = error
+        else:
+            self.size += write.result()
+        self._flush_if_due()
+        self._notify()
+
+    def _notify(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _until(self, reached: Callable[[], bool]) -> None:
+        self._check()
+        while not reached():
+            await self._changed.wait()
+            self._check()
+
+    async def _readable(self, count: int) -> bool:
+        """Wait until `count` bytes can be read, or the end; say whether they can. Raises SpoolAborted."""
+        self._waiting_readers += 1
+        try:
+            while self.size < count and not self.ended and not self.aborted:
+                self._flush()
+                await self._changed.wait()
+        finally:
+            self._waiting_readers -= 1
+        if self.aborted:
+            raise SpoolAborted
+        return self.size >= count
+
+    async def _read(self, offset: int, count: int) -> bytes:
+        data = await self._loop.run_in_executor(None, self._pread, offset, count)
+        if self.aborted:
+            raise SpoolAborted  # what was read may have been cut off already
+        return data
+
+    # What follows runs in threads. Each is a method, so that the thread holds the spool and with it the descriptor.
+
+    def _write_pieces(self, pieces: list[bytes]) -> int:
+        with self._disk:
+            if self.aborted:
+                return 0
+            for piece in pieces:
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(self._descriptor, view) :]
+            count = sum(map(len, pieces))
+            self._written += count
+            if self._written - self._written_back >= WRITEBACK_BYTES:
+                begin_writeback(self._descriptor, self._written_back, self._written - self._written_back)
+                self._written_back = self._written
+            return count
+
+    def _pread(self, offset: int, count: int) -> bytes:
+        return os.pread(self._descriptor, count, offset)
+
+    def _sync(self) -> None:
+        os.fsync(self._descriptor)
+
+    def _remove(self) -> None:
+        with self._disk:
+            try:
+                self.path.unlink()
+            except FileNotFoundError:
+                return  # somebody has taken the file over
+            os.ftruncate(self._descriptor, 0)
+
+
+class Spools:
+    """The folder of all uploads that are arriving. Names are the caller's; one spool at a time has a name."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._spools: dict[str, Spool] = {}
+
+    async def create(self, name: str) -> Spool:
+        """Begin a new upload. Raises Conflict while another one has this name, and DiskFull."""
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"not a name for a spool: {name!r}")
+        path = self._folder / name
+        try:
+            with disk_errors():
+                descriptor = await asyncio.to_thread(_create, path)
+        except FileExistsError as error:
+            raise Conflict("An upload of that name is still there.") from error
+        spool = self._spools[name] = Spool(path, descriptor, self._forget)
+        return spool
+
+    def get(self, name: str) -> Spool | None:
+        """The upload of this name, unless it was aborted or released."""
+        spool = self._spools.get(name)
+        return None if spool is None or spool.aborted else spool
+
+    def release(self, name: str) -> None:
+        """Forget an upload whose file belongs to somebody else now. An unknown name is fine."""
+        if (spool := self.get(name)) is not None:
+            spool.release()
+
+    async def sweep(self) -> None:
+        """Remove what a killed server left. Call it once, before the first `create`."""
+        await asyncio.to_thread(empty_folder, self._folder)
+
+    def _forget(self, spool: Spool) -> None:
+        if self._spools.get(spool.path.name) is spool:
+            del self._spools[spool.path.name]
+
+
+def _create(path: Path) -> int:
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
