@@ -1,0 +1,10 @@
+"""Work that outlives the request that asked for it.
+
+A job is a row in SQLite, and the row is the truth. A handler writes it and returns; the runner claims it with a
+lease, renews the lease while the work goes on, and records how it ended. Every write names the lease's token, so a
+runner that lost its job can't change it any more. What a client waits for is woken by the commit that changed it.
+
+An upload has its row before its bytes: such a job isn't accepted yet, and a runner may already work on what arrives.
+Once the end was seen the job is accepted, and from then on no crash loses it: a killed server finds it at its next
+start and takes it up again. A job that fails or is cancelled has its files removed before its row says so.
+"""

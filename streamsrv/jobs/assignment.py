@@ -1,0 +1,59 @@
+"""What a feature sees of a job it works on, and what it gives the runner to work with."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamsrv.jobs.job import Job, JobStatus, Lease, LeaseLost, Segment
+from streamsrv.jobs.store import JobStore
+
+_WAIT_SECONDS = 60.0  # for one look; a change ends it early
+
+
+class Assignment:
+    """One attempt at one job. `job` is the row as this attempt last saw it.
+
+    Every method raises LeaseLost once the job was taken away; the work should let it pass.
+    """
+
+    def __init__(self, store: JobStore, lease: Lease) -> None:
+        self._store = store
+        self._lease = lease
+        self.job = lease.job
+
+    async def report(self, progress: float | None = None, **result: Any) -> None:
+        """Note progress (0..100) and merge what was found out into the job's result. Call it as often as you like."""
+        self.job = await self._store.report(self._lease, progress=progress, result=result or None)
+
+    async def publish(self, segments: Sequence[Segment], progress: float | None = None, **result: Any) -> None:
+        """Publish segments whose files are stored. Raises ValueError for a number or name that is published already."""
+        self.job = await self._store.add_segments(self._lease, segments, progress=progress, result=result or None)
+
+    async def unpublish(self) -> None:
+        """Take back all that earlier attempts published."""
+        self.job = await self._store.drop_segments(self._lease)
+
+    async def accepted(self) -> Job:
+        """Wait until the job's upload has been accepted, and return the job with its source."""
+        while self.job.accepted_at is None:
+            job = await self._store.wait_for_change(self.job.id, self.job.revision, _WAIT_SECONDS)
+            if job is None or job.status is not JobStatus.PROCESSING or job.attempt != self.job.attempt:
+                raise LeaseLost
+            self.job = job
+        return self.job
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """How a feature does its jobs.
+
+    `run` does one attempt; returning means Completed, and what it returns is merged into the job's result. A Problem
+    that it raises is the input's fault and ends the job; InternalError and any other exception are the server's own
+    fault, and the job is tried again. It is cancelled when the job is, and should then leave no process behind.
+    `settle` removes what a completed job no longer needs, `discard` removes all files of a job. Both may be called
+    again, and for a job that has none.
+    """
+
+    run: Callable[[Assignment], Awaitable[Mapping[str, Any] | None]]
+    discard: Callable[[Job], Awaitable[None]]
+    settle: Callable[[Job], Awaitable[None]] | None = None

@@ -1,0 +1,241 @@
+-- Every statement the job store runs: a name, one English line, the statement.
+-- A change is one UPDATE that checks its conditions itself and returns the rows it changed.
+
+-- name: keep_journal_beside
+-- Readers go on while the writer commits.
+PRAGMA journal_mode = WAL;
+
+-- name: sync_every_commit
+-- What was committed survives a power cut.
+PRAGMA synchronous = FULL;
+
+-- name: enforce_references
+-- A removed job takes its segments along.
+PRAGMA foreign_keys = ON;
+
+-- name: refuse_writes
+-- The reading connection only reads.
+PRAGMA query_only = ON;
+
+-- name: find_damage
+-- Say "ok", or one thing that is wrong with the file.
+PRAGMA quick_check(1);
+
+-- name: read_version
+-- The number of the last schema step that was applied.
+PRAGMA user_version;
+
+-- name: begin
+-- Start a transaction that will write.
+BEGIN IMMEDIATE;
+
+-- name: insert_job
+-- Write a new row, or nothing when the id is taken.
+INSERT INTO jobs (
+    id, kind, subject, status, priority, title, source_name, source, source_bytes, options, result, progress, error,
+    created_at, accepted_at, started_at, completed_at, attempt, failures, restarts, cancel_requested, discarded,
+    revision
+) VALUES (
+    :id, :kind, :subject, :status, :priority, :title, :source_name, :source, :source_bytes, :options, :result,
+    :progress, :error, :created_at, :accepted_at, :started_at, :completed_at, :attempt, :failures, :restarts,
+    :cancel_requested, :discarded, :revision
+) ON CONFLICT (id) DO NOTHING RETURNING *;
+
+-- name: take_out_failed_upload
+-- Free the id of an upload that failed and whose files are gone.
+DELETE FROM jobs WHERE id = :id AND status = 'Failed' AND accepted_at IS NULL AND discarded RETURNING revision;
+
+-- name: accept
+-- The upload's end was seen: the job is the server's duty from here on.
+UPDATE jobs SET
+    accepted_at = :now, source = :source, source_bytes = :source_bytes, title = :title, options = :options,
+    priority = :priority, revision = revision + 1
+WHERE id = :id AND accepted_at IS NULL AND status IN ('Pending', 'Processing') AND NOT cancel_requested
+RETURNING *;
+
+-- name: refuse
+-- The upload did not arrive: end the job and void its lease.
+UPDATE jobs SET
+    status = iif(cancel_requested, 'Cancelled', 'Failed'), error = iif(cancel_requested, NULL, :error),
+    completed_at = :now, lease_token = NULL, lease_until = NULL, revision = revision + 1
+WHERE id = :id AND accepted_at IS NULL AND status IN ('Pending', 'Processing')
+RETURNING *;
+
+-- name: claim
+-- Lease the waiting job whose turn it is.
+UPDATE jobs SET
+    status = 'Processing', lease_token = :token, lease_until = :until, attempt = attempt + 1,
+    started_at = coalesce(started_at, :now), revision = revision + 1
+WHERE sequence = (
+    SELECT sequence FROM jobs
+    WHERE status = 'Pending' AND accepted_at IS NOT NULL AND kind IN (SELECT value FROM json_each(:kinds))
+    ORDER BY accepted_at + priority * :ageing_seconds, sequence LIMIT 1
+)
+RETURNING *;
+
+-- name: claim_upload
+-- Lease one job whose upload is still arriving.
+UPDATE jobs SET
+    status = 'Processing', lease_token = :token, lease_until = :until, attempt = attempt + 1,
+    started_at = coalesce(started_at, :now), revision = revision + 1
+WHERE id = :id AND status = 'Pending' AND accepted_at IS NULL
+RETURNING *;
+
+-- name: renew
+-- Prolong a lease, and write the progress that was held back.
+UPDATE jobs SET
+    lease_until = :until, revision = revision + (coalesce(:progress, 0) > progress),
+    progress = max(progress, coalesce(:progress, 0))
+WHERE id = :id AND lease_token = :token
+RETURNING *;
+
+-- name: report
+-- Write progress and what the work found out.
+UPDATE jobs SET
+    progress = max(progress, coalesce(:progress, 0)), result = json_patch(result, :result), revision = revision + 1
+WHERE id = :id AND lease_token = :token
+RETURNING *;
+
+-- name: insert_segment
+-- Publish one segment.
+INSERT INTO segments (job, number, name, key, size, etag, seconds)
+VALUES (:job, :number, :name, :key, :size, :etag, :seconds);
+
+-- name: delete_segments
+-- Take back all segments of a job.
+DELETE FROM segments WHERE job = (SELECT sequence FROM jobs WHERE id = :id);
+
+-- name: finish
+-- End a job; a cancellation that was asked for wins, and only an accepted job can be completed.
+UPDATE jobs SET
+    status = iif(cancel_requested, 'Cancelled', :status), error = iif(cancel_requested, NULL, :error),
+    progress = iif(NOT cancel_requested AND :status = 'Completed', 100.0, progress),
+    result = json_patch(result, :result), completed_at = :now, lease_token = NULL, lease_until = NULL,
+    revision = revision + 1
+WHERE id = :id AND lease_token = :token AND (accepted_at IS NOT NULL OR :status <> 'Completed')
+RETURNING *;
+
+-- name: release
+-- Give up an attempt that failed for the server's own fault.
+UPDATE jobs SET
+    status = fate.outcome, failures = failures + 1, error = iif(fate.outcome = 'Failed', :error, NULL),
+    completed_at = iif(fate.outcome = 'Pending', NULL, :now), lease_token = NULL, lease_until = NULL,
+    revision = revision + 1
+FROM (
+    SELECT sequence AS row, CASE
+        WHEN cancel_requested THEN 'Cancelled'
+        WHEN accepted_at IS NOT NULL AND failures + 1 >= :max_attempts THEN 'Failed'
+        ELSE 'Pending' END AS outcome
+    FROM jobs WHERE id = :id AND lease_token = :token
+) AS fate
+WHERE sequence = fate.row
+RETURNING *;
+
+-- name: put_back
+-- Give up an attempt that nobody is to blame for.
+UPDATE jobs SET
+    status = iif(cancel_requested, 'Cancelled', 'Pending'), completed_at = iif(cancel_requested, :now, NULL),
+    lease_token = NULL, lease_until = NULL, revision = revision + 1
+WHERE id = :id AND lease_token = :token
+RETURNING *;
+
+-- name: request_cancel
+-- End a waiting job, or ask the runner of a running one to end it.
+UPDATE jobs SET
+    status = iif(status = 'Pending', 'Cancelled', status), completed_at = iif(status = 'Pending', :now, NULL),
+    cancel_requested = 1, revision = revision + 1
+WHERE id = :id AND status IN ('Pending', 'Processing') AND NOT cancel_requested
+RETURNING *;
+
+-- name: recover
+-- At start-up nothing runs and no upload arrives: settle what a former server left.
+UPDATE jobs SET
+    status = fate.outcome, restarts = restarts + (status = 'Processing' AND fate.outcome = 'Pending'),
+    error = CASE WHEN fate.outcome <> 'Failed' THEN NULL WHEN accepted_at IS NULL THEN :lost_upload ELSE :gave_up END,
+    completed_at = iif(fate.outcome = 'Pending', NULL, :now), lease_token = NULL, lease_until = NULL,
+    revision = revision + 1
+FROM (
+    SELECT sequence AS row, CASE
+        WHEN cancel_requested THEN 'Cancelled'
+        WHEN accepted_at IS NULL OR restarts >= :max_restarts THEN 'Failed'
+        ELSE 'Pending' END AS outcome
+    FROM jobs WHERE status = 'Processing' OR (status = 'Pending' AND accepted_at IS NULL)
+) AS fate
+WHERE sequence = fate.row
+RETURNING *;
+
+-- name: expire
+-- Take jobs away from runners that gave no sign of life; an upload may still be arriving.
+UPDATE jobs SET
+    status = fate.outcome, restarts = restarts + (fate.outcome = 'Pending'),
+    error = iif(fate.outcome = 'Failed', :gave_up, NULL), completed_at = iif(fate.outcome = 'Pending', NULL, :now),
+    lease_token = NULL, lease_until = NULL, revision = revision + 1
+FROM (
+    SELECT sequence AS row, CASE
+        WHEN cancel_requested THEN 'Cancelled'
+        WHEN accepted_at IS NOT NULL AND restarts >= :max_restarts THEN 'Failed'
+        ELSE 'Pending' END AS outcome
+    FROM jobs WHERE status = 'Processing' AND lease_until < :now
+) AS fate
+WHERE sequence = fate.row
+RETURNING *;
+
+-- name: list_to_discard
+-- Jobs that failed or were cancelled and still have their files, first ended first.
+SELECT * FROM jobs WHERE NOT discarded AND status IN ('Failed', 'Cancelled') ORDER BY sequence LIMIT :limit;
+
+-- name: mark_discarded
+-- The files of a failed or cancelled job are gone.
+UPDATE jobs SET discarded = 1, revision = revision + 1
+WHERE id = :id AND NOT discarded AND status IN ('Failed', 'Cancelled')
+RETURNING *;
+
+-- name: remove
+-- Forget a job that has ended.
+DELETE FROM jobs WHERE id = :id AND status IN ('Completed', 'Failed', 'Cancelled') RETURNING *;
+
+-- name: get
+-- One job.
+SELECT * FROM jobs WHERE id = :id;
+
+-- name: list_page
+-- Jobs before a point in the list, newest first.
+SELECT * FROM jobs
+WHERE subject = :subject
+    AND (:kind IS NULL OR kind = :kind)
+    AND (:before IS NULL OR sequence < :before)
+    AND (:statuses = '[]' OR status IN (SELECT value FROM json_each(:statuses)))
+ORDER BY sequence DESC LIMIT :limit;
+
+-- name: list_segments
+-- What a job has published, the init section first.
+SELECT segments.* FROM segments JOIN jobs ON jobs.sequence = segments.job WHERE jobs.id = :id ORDER BY number;
+
+-- name: get_segment
+-- One published segment.
+SELECT segments.* FROM segments JOIN jobs ON jobs.sequence = segments.job WHERE jobs.id = :id AND name = :name;
+
+-- name: list_ahead
+-- The waiting jobs that will be claimed before this one, in that order.
+SELECT ahead.* FROM jobs AS mine JOIN jobs AS ahead ON ahead.status = 'Pending' AND ahead.accepted_at IS NOT NULL
+WHERE mine.id = :id AND mine.status = 'Pending' AND mine.accepted_at IS NOT NULL
+    AND (ahead.accepted_at + ahead.priority * :ageing_seconds, ahead.sequence)
+        < (mine.accepted_at + mine.priority * :ageing_seconds, mine.sequence)
+ORDER BY ahead.accepted_at + ahead.priority * :ageing_seconds, ahead.sequence LIMIT :limit;
+
+-- name: count_position
+-- Count the waiting jobs up to and with this one; 0 when it doesn't wait.
+SELECT count(*) AS position FROM jobs AS mine
+JOIN jobs AS other ON other.status = 'Pending' AND other.accepted_at IS NOT NULL
+WHERE mine.id = :id AND mine.status = 'Pending' AND mine.accepted_at IS NOT NULL
+    AND (other.accepted_at + other.priority * :ageing_seconds, other.sequence)
+        <= (mine.accepted_at + mine.priority * :ageing_seconds, mine.sequence);
+
+-- name: list_recent_completed
+-- The jobs that were completed last, last first.
+SELECT * FROM jobs WHERE status = 'Completed' AND kind = :kind AND completed_at IS NOT NULL
+ORDER BY completed_at DESC, sequence DESC LIMIT :limit;
+
+-- name: list_ended_before
+-- Jobs that ended before a moment, first ended first.
+SELECT * FROM jobs WHERE completed_at IS NOT NULL AND completed_at < :moment ORDER BY completed_at LIMIT :limit;

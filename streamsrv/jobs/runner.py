@@ -1,0 +1,187 @@
+"""The one task of this server that works on jobs; everything that runs for a job is its child."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from streamsrv.errors import Problem
+from streamsrv.jobs.assignment import Work
+from streamsrv.jobs.attempt import RETRY_SECONDS, Attempt
+from streamsrv.jobs.job import JobKind, Lease
+from streamsrv.jobs.retention import Retention
+from streamsrv.jobs.store import JobStore
+
+HOUR_SECONDS = 3600.0
+IDLE_SECONDS = 60.0  # for one look at the queue when nothing wakes the runner
+
+log = structlog.stdlib.get_logger()
+
+
+class Runner:
+    """Works on `slots` accepted jobs at a time, and besides on `upload_slots` jobs whose upload is still arriving.
+
+    `async with` settles what a former server left and starts; at the end the running jobs go back to wait, uncounted.
+    """
+
+    def __init__(
+        self,
+        store: JobStore,
+        works: Mapping[JobKind, Work],
+        *,
+        slots: int,
+        upload_slots: int,
+        lease_seconds: float,
+        retention_days: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._works = works
+        self._slots = slots
+        self._upload_slots = upload_slots
+        self._lease_seconds = lease_seconds
+        self._retention = Retention(store, works, days=retention_days, is_running=self._is_running)
+        self._clock = clock
+        self._running: dict[asyncio.Task[None], str] = {}
+        self._uploading: dict[asyncio.Task[None], str] = {}
+        self._group = asyncio.TaskGroup()
+        self._started = asyncio.Event()
+        self._stopped = asyncio.Event()
+        self._queue_changed = asyncio.Event()
+        self._files_left = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        for job in await self._store.recover():
+            log.info("job ended", job_id=job.id, status=job.status, error=job.error)
+        self._main = asyncio.create_task(self._serve(), name="job runner")
+        await self._started.wait()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stopped.set()
+        if self._main is not None:
+            await self._main
+
+    def wake(self) -> None:
+        """Look at the queue, and for files to remove, now. The store's changes do the same."""
+        self._queue_changed.set()
+        self._files_left.set()
+
+    async def start_upload(self, job_id: str) -> bool:
+        """Work on a job while its upload arrives.
+
+        False when all upload slots are busy, the job doesn't wait any more, or the server stops.
+        """
+        if self._stopped.is_set() or not self._started.is_set() or len(self._uploading) >= self._upload_slots:
+            return False
+        claimed: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        # A task of its own, so that a request that goes away can't take the claim along.
+        task = self._group.create_task(self._attend_upload(job_id, claimed))
+        self._uploading[task] = job_id
+        task.add_done_callback(self._forget)
+        either: set[asyncio.Future[Any]] = {task, claimed}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return claimed.done()
+
+    async def _serve(self) -> None:
+        async with self._group:
+            claims = self._group.create_task(self._claim_jobs())
+            helpers = [self._group.create_task(helper) for helper in (self._listen(), self._tidy_up())]
+            self._started.set()
+            await self._stopped.wait()
+            self.wake()
+            await claims  # never cancelled, so that no claim gets lost
+            for task in (*helpers, *self._running, *self._uploading):
+                task.cancel()
+
+    async def _listen(self) -> None:
+        while True:
+            await self._store.wait_for_work(IDLE_SECONDS)
+            self.wake()
+
+    async def _claim_jobs(self) -> None:
+        while not self._stopped.is_set():
+            self._queue_changed.clear()
+            await self._guarded(self._fill_slots)
+            await self._queue_changed.wait()
+
+    async def _fill_slots(self) -> None:
+        while len(self._running) < self._slots and not self._stopped.is_set():
+            lease = await self._store.claim(self._works.keys())
+            if lease is None:
+                return
+            task = self._group.create_task(self._attend(lease))
+            self._running[task] = lease.job.id
+            task.add_done_callback(self._forget)
+            await asyncio.sleep(0)  # a task that is cancelled before it has begun couldn't put its job back
+
+    async def _attend_upload(self, job_id: str, claimed: asyncio.Future[bool]) -> None:
+        try:
+            lease = await self._store.claim_upload(job_id)
+        except Problem as problem:
+            log.warning("upload not claimed", job_id=job_id, reason=problem.detail)
+            return
+        if lease is not None:
+            claimed.set_result(True)
+            await self._attend(lease)
+
+    async def _attend(self, lease: Lease) -> None:
+        """Do one attempt at a job. Whatever goes wrong with it stays with it."""
+        job = lease.job
+        work = self._works[job.kind]
+        with structlog.contextvars.bound_contextvars(job_id=job.id):
+            try:
+                await Attempt(self._store, lease, work, lease_seconds=self._lease_seconds).run()
+                if await self._store.get(job.id) is None:
+                    await self._retention.discard(job)  # its row went while the work was being stopped
+            except Exception:
+                log.exception("job attempt not settled")
+
+    def _forget(self, task: asyncio.Task[None]) -> None:
+        self._running.pop(task, None)
+        self._uploading.pop(task, None)
+        self.wake()
+
+    async def _tidy_up(self) -> None:
+        retention_at = 0.0
+        loop = asyncio.get_running_loop()
+        while True:
+            self._files_left.clear()
+            await self._guarded(self._settle)
+            if loop.time() >= retention_at:
+                retention_at = loop.time() + HOUR_SECONDS
+                await self._guarded(self._remove_old)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(max(1.0, self._lease_seconds / 2)):
+                    await self._files_left.wait()
+
+    async def _settle(self) -> None:
+        expired = await self._store.expire()
+        if expired:
+            log.warning("job leases ran out", count=expired)
+        await self._retention.discard_ended()
+
+    async def _remove_old(self) -> None:
+        await self._retention.remove_old(self._clock())
+
+    def _is_running(self, job_id: str) -> bool:
+        return job_id in self._running.values() or job_id in self._uploading.values()
+
+    async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
+        """Do one step; when it fails, say so and come back soon instead of ending the runner."""
+        try:
+            await step()
+        except Exception:
+            log.exception("job runner hindered")
+            await asyncio.sleep(RETRY_SECONDS)
+            self.wake()

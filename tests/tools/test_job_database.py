@@ -1,0 +1,214 @@
+"""What only the SQLite job store promises: opening, damage, a full disk, and the graph inside the file."""
+
+import asyncio
+import sqlite3
+import threading
+from contextlib import suppress
+from itertools import product
+
+import pytest
+
+from streamsrv.errors import DiskFull, InternalError
+from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.queries import load_queries, load_schema
+from streamsrv.jobs.rows import job_values
+from streamsrv.jobs.schema import UnusableDatabase
+from streamsrv.jobs.sqlite import SqliteJobStore
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "jobs.db"
+
+
+@pytest.fixture(autouse=True)
+def no_thread_left():
+    """After every test each connection's thread has ended; one that lives would hang the exit."""
+    before = set(threading.enumerate())
+    yield
+    for thread in set(threading.enumerate()) - before:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def make_store(path) -> SqliteJobStore:
+    return SqliteJobStore(path, lease_seconds=30, ageing_seconds=300, max_attempts=3, max_restarts=20)
+
+
+def make_job(job_id="a", **changes) -> Job:
+    return Job(id=job_id, kind=JobKind.HLS, created_at=0.0, **changes)
+
+
+async def fill(path, jobs=200):
+    async with make_store(path) as store:
+        for number in range(jobs):
+            await store.submit(make_job(f"job-{number}", title="x" * 500))
+
+
+async def make_newer(path):
+    await fill(path, 1)
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+
+
+async def make_garbage(path):
+    path.write_bytes(b"This is not a database. " * 1000)
+
+
+async def make_truncated(path):
+    await fill(path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+async def make_overwritten(path):
+    await fill(path)
+    data = bytearray(path.read_bytes())
+    data[8192:40960] = b"\xa5" * 32768
+    path.write_bytes(data)
+
+
+async def make_foreign(path):
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE jobs (something)")
+    connection.close()
+
+
+async def make_folder(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [make_newer, make_garbage, make_truncated, make_overwritten, make_foreign, make_folder],
+    ids=lambda f: f.__name__,
+)
+async def test_a_database_that_cannot_be_used_gives_one_clear_error(path, make):
+    """Newer, damaged or foreign: one line that names the file, and nothing is left open."""
+    await make(path)
+    store = make_store(path)
+    with pytest.raises(UnusableDatabase) as raised:
+        await store.open()
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    if make is make_newer:
+        assert "newer version" in str(raised.value)
+    with pytest.raises(RuntimeError, match="not open"):
+        await store.get("a")
+
+
+async def test_a_missing_folder_is_a_clear_error(tmp_path):
+    """The folder is made by whoever starts the server, not here."""
+    with pytest.raises(UnusableDatabase):
+        await make_store(tmp_path / "none" / "jobs.db").open()
+
+
+async def test_several_stores_may_share_a_file(path):
+    """What one writes the others read."""
+    stores = [make_store(path) for _ in range(3)]
+    try:
+        await stores[0].open()
+        await asyncio.gather(*(store.open() for store in stores[1:]))
+        await stores[0].submit(make_job())
+        assert await stores[2].get("a") is not None
+    finally:
+        for store in stores:
+            await store.close()
+
+
+async def test_closing_twice_and_cancelled_opening_leave_nothing_open(path):
+    """close() may be called again, and an open() that is cancelled at any point closes what it had opened."""
+    async with make_store(path) as store:
+        await store.close()
+    for steps in range(40):
+        store = make_store(path)
+        opening = asyncio.ensure_future(store.open())
+        for _ in range(steps):
+            await asyncio.sleep(0.0002)
+        opening.cancel()
+        await asyncio.wait({opening})
+        await store.close()
+
+
+async def test_readers_see_only_what_was_committed(path):
+    """A read neither waits for a transaction that is under way nor sees any of it."""
+    async with make_store(path) as store:
+        async with asyncio.timeout(3), store._database.transaction() as transaction:
+            await transaction.run("insert_job", job_values(make_job()))
+            assert await store.get("a") is None
+        assert await store.get("a") is not None
+
+
+async def test_a_transaction_that_raises_leaves_nothing(path):
+    """All of it or nothing."""
+    async with make_store(path) as store:
+        with suppress(ZeroDivisionError):
+            async with store._database.transaction() as transaction:
+                await transaction.run("insert_job", job_values(make_job()))
+                raise ZeroDivisionError
+        assert await store.get("a") is None
+        await store.submit(make_job())
+
+
+async def test_a_full_disk_is_said_and_passes(path):
+    """No space is DiskFull, changes nothing, and work goes on once there is space again."""
+    async with make_store(path) as store:
+        await store.submit(make_job())
+        await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1")
+        with pytest.raises(DiskFull):
+            await store.submit(make_job("b", title="x" * 1_000_000))
+        assert await store.get("b") is None
+        await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+        await store.submit(make_job("b", title="x" * 1_000_000))
+
+
+async def test_a_failing_database_is_the_servers_own_fault(path):
+    """What SQLite can't do is an InternalError, whatever it was."""
+    async with make_store(path) as store:
+        await store._database._writer.execute_fetchall("DROP TABLE segments")
+        with pytest.raises(InternalError):
+            await store.segments("a")
+
+
+async def test_the_file_knows_the_graph_of_statuses(path):
+    """No statement, not even a mistaken one, makes a move that JobStatus doesn't allow."""
+    async with make_store(path) as store:
+        connection = sqlite3.connect(path, isolation_level=None)
+        for number, (before, after) in enumerate(product(JobStatus, JobStatus)):
+            ended = 1.0 if before.ended else None
+            job = make_job(str(number), status=before, accepted_at=1.0, completed_at=ended)
+            values = job_values(job) | {"lease_token": "x" if before is JobStatus.PROCESSING else None}
+            names = ", ".join(values)
+            connection.execute(
+                f"INSERT INTO jobs ({names}) VALUES ({', '.join(':' + name for name in values)})", values
+            )
+            move = (
+                "UPDATE jobs SET status = :after, lease_token = iif(:after = 'Processing', 'x', NULL), "
+                "completed_at = iif(:after IN ('Pending', 'Processing'), NULL, 1.0) WHERE id = :id"
+            )
+            made = True
+            try:
+                connection.execute(move, {"after": after, "id": job.id})
+            except sqlite3.IntegrityError:
+                made = False
+            assert made == before.may_become(after), (before, after)
+            assert (await store.get(job.id)).status is (after if made else before)
+        connection.close()
+
+
+def test_every_query_fits_the_schema():
+    """Each named statement compiles on a database that the schema steps made from nothing."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in (statement for step in load_schema() for statement in step):
+        connection.execute(statement)
+    assert connection.execute("PRAGMA user_version").fetchone() == (len(load_schema()),)
+
+    class Nulls(dict):
+        def __missing__(self, name):
+            return None
+
+    for name, statement in load_queries().items():
+        assert sqlite3.complete_statement(statement), name
+        if not statement.upper().lstrip("- ").startswith("PRAGMA") and "PRAGMA" not in statement:
+            connection.execute(f"EXPLAIN {statement}", Nulls()).fetchall()
+    connection.close()

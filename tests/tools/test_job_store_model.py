@@ -1,0 +1,253 @@
+"""The job store against a simple model: whatever is called in whatever order, both agree."""
+
+import asyncio
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from streamsrv.errors import Conflict, NotFound
+from streamsrv.jobs.job import Job, JobKind, JobStatus, LeaseLost, Priority
+from streamsrv.jobs.sqlite import SqliteJobStore
+
+PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
+MAX_ATTEMPTS, MAX_RESTARTS, LEASE_SECONDS = 2, 1, 30.0
+IDS = st.sampled_from(["a", "b", "c"])
+
+
+@dataclass
+class Row:
+    status: JobStatus = PENDING
+    accepted: bool = False
+    cancelling: bool = False
+    discarded: bool = False
+    failures: int = 0
+    restarts: int = 0
+    progress: float = 0.0
+    token: str | None = None
+
+    def leave(self, status: JobStatus) -> None:
+        self.status = CANCELLED if self.cancelling else status
+        self.token = None
+
+
+class StoreMachine(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 1000.0
+        self.rows: dict[str, Row] = {}
+        self.leases = []
+        self.seen: dict[str, Job] = {}
+        self.folder = tempfile.TemporaryDirectory()
+        self.loop = asyncio.Runner()
+        self.open()
+
+    def open(self) -> None:
+        self.store = SqliteJobStore(
+            Path(self.folder.name) / "jobs.db",
+            lease_seconds=LEASE_SECONDS,
+            ageing_seconds=300,
+            max_attempts=MAX_ATTEMPTS,
+            max_restarts=MAX_RESTARTS,
+            clock=lambda: self.now,
+        )
+        self.loop.run(self.store.open())
+
+    def teardown(self) -> None:
+        self.loop.run(self.store.close())
+        self.loop.close()
+        self.folder.cleanup()
+
+    def model_of(self, lease) -> Row | None:
+        row = self.rows.get(lease.job.id)
+        return row if row is not None and row.token == lease.token else None
+
+    def with_lease(self, lease, call) -> Row | None:
+        """Make a call that the model allows only to the holder of the job's lease."""
+        row = self.model_of(lease)
+        if row is not None:
+            self.loop.run(call)
+            return row
+        with pytest.raises(LeaseLost):
+            self.loop.run(call)
+        return None
+
+    @rule(job_id=IDS, priority=st.sampled_from(Priority))
+    def submit(self, job_id, priority):
+        call = self.store.submit(Job(id=job_id, kind=JobKind.HLS, priority=priority, created_at=self.now))
+        row = self.rows.get(job_id)
+        if row is None or (row.status is FAILED and not row.accepted and row.discarded):
+            self.loop.run(call)
+            self.rows[job_id] = Row()
+            self.seen.pop(job_id, None)
+        elif row.status is FAILED and not row.accepted:
+            call.close()  # it would wait for the files
+        else:
+            with pytest.raises(Conflict):
+                self.loop.run(call)
+
+    @rule(job_id=IDS)
+    def accept(self, job_id):
+        call = self.store.accept(job_id, source="s", source_bytes=1, title="t", options={}, priority=Priority.NORMAL)
+        row = self.rows.get(job_id)
+        if row is None:
+            with pytest.raises(NotFound):
+                self.loop.run(call)
+        elif row.accepted or row.cancelling or row.status.ended:
+            with pytest.raises(Conflict):
+                self.loop.run(call)
+        else:
+            self.loop.run(call)
+            row.accepted = True
+
+    @rule(job_id=IDS)
+    def refuse(self, job_id):
+        row = self.rows.get(job_id)
+        if self.loop.run(self.store.refuse(job_id, "no")) is not None:
+            assert not row.accepted
+            assert not row.status.ended
+            row.leave(FAILED)
+        else:
+            assert row is None or row.accepted or row.status.ended
+
+    @rule()
+    def claim(self):
+        lease = self.loop.run(self.store.claim([JobKind.HLS]))
+        waiting = {job_id for job_id, row in self.rows.items() if row.status is PENDING and row.accepted}
+        if lease is None:
+            assert not waiting
+        else:
+            assert lease.job.id in waiting
+            self.hold(lease)
+
+    @rule(job_id=IDS)
+    def claim_upload(self, job_id):
+        row = self.rows.get(job_id)
+        lease = self.loop.run(self.store.claim_upload(job_id))
+        assert (lease is not None) == (row is not None and row.status is PENDING and not row.accepted)
+        if lease is not None:
+            self.hold(lease)
+
+    def hold(self, lease):
+        row = self.rows[lease.job.id]
+        row.status, row.token = PROCESSING, lease.token
+        self.leases.append(lease)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), progress=st.floats(-10, 110))
+    def report(self, data, progress):
+        lease = data.draw(st.sampled_from(self.leases))
+        row = self.with_lease(lease, self.store.report(lease, progress=progress, result={}))
+        if row is not None:
+            row.progress = max(row.progress, min(progress, 100.0))
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data(), status=st.sampled_from([COMPLETED, FAILED, CANCELLED]))
+    def finish(self, data, status):
+        lease = data.draw(st.sampled_from(self.leases))
+        row = self.model_of(lease)
+        if row is not None and status is COMPLETED and not row.accepted:
+            with pytest.raises(ValueError, match="accepted"):
+                self.loop.run(self.store.finish(lease, status))
+        elif self.with_lease(lease, self.store.finish(lease, status)):
+            row.leave(status)
+            row.progress = 100.0 if row.status is COMPLETED else row.progress
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def release(self, data):
+        lease = data.draw(st.sampled_from(self.leases))
+        row = self.with_lease(lease, self.store.release(lease, "no"))
+        if row is not None:
+            row.failures += 1
+            row.leave(FAILED if row.accepted and row.failures >= MAX_ATTEMPTS else PENDING)
+
+    @precondition(lambda self: self.leases)
+    @rule(data=st.data())
+    def put_back(self, data):
+        lease = data.draw(st.sampled_from(self.leases))
+        row = self.with_lease(lease, self.store.put_back(lease))
+        if row is not None:
+            row.leave(PENDING)
+
+    @rule(job_id=IDS)
+    def request_cancel(self, job_id):
+        row = self.rows.get(job_id)
+        if row is None:
+            with pytest.raises(NotFound):
+                self.loop.run(self.store.request_cancel(job_id))
+            return
+        self.loop.run(self.store.request_cancel(job_id))
+        if not row.status.ended:
+            row.cancelling = True
+        if row.status is PENDING:
+            row.leave(CANCELLED)
+
+    @rule(job_id=IDS)
+    def mark_discarded(self, job_id):
+        self.loop.run(self.store.mark_discarded(job_id))
+        row = self.rows.get(job_id)
+        if row is not None and row.status in (FAILED, CANCELLED):
+            row.discarded = True
+
+    @rule(job_id=IDS)
+    def remove(self, job_id):
+        row = self.rows.get(job_id)
+        if row is not None and not row.status.ended:
+            with pytest.raises(Conflict):
+                self.loop.run(self.store.remove(job_id))
+        else:
+            assert (self.loop.run(self.store.remove(job_id)) is None) == (row is None)
+            self.rows.pop(job_id, None)
+            self.seen.pop(job_id, None)
+
+    @rule()
+    def restart(self):
+        self.loop.run(self.store.close())
+        self.open()
+        ended = {job.id for job in self.loop.run(self.store.recover())}
+        for job_id, row in self.rows.items():
+            if row.status is PROCESSING or (row.status is PENDING and not row.accepted):
+                self.interrupt(row, lost_upload=not row.accepted)
+                assert (job_id in ended) == row.status.ended
+
+    @rule()
+    def expire(self):
+        self.now += LEASE_SECONDS + 1
+        running = [row for row in self.rows.values() if row.status is PROCESSING]
+        assert self.loop.run(self.store.expire()) == len(running)
+        for row in running:
+            self.interrupt(row, lost_upload=False)
+
+    def interrupt(self, row, *, lost_upload):
+        spent = row.accepted and row.restarts >= MAX_RESTARTS
+        row.restarts += not (spent or lost_upload or row.cancelling)
+        row.leave(FAILED if lost_upload or spent else PENDING)
+
+    @invariant()
+    def the_store_is_what_the_model_says(self):
+        for job_id in ("a", "b", "c"):
+            job, row = self.loop.run(self.store.get(job_id)), self.rows.get(job_id)
+            assert (job is None) == (row is None)
+            if job is None:
+                continue
+            assert (job.status, job.discarded, job.failures) == (row.status, row.discarded, row.failures)
+            assert (job.restarts, job.progress) == (row.restarts, row.progress)
+            assert (job.accepted_at is not None, job.cancel_requested) == (row.accepted, row.cancelling)
+            assert (job.completed_at is not None) == job.status.ended
+            before = self.seen.get(job_id)
+            if before is not None and before != job:
+                assert job.revision > before.revision
+                assert before.status.may_become(job.status)
+            self.seen[job_id] = job
+
+
+def test_the_store_agrees_with_its_model():
+    """Any order of calls leaves what the model says, refuses stale leases, and makes only moves of the graph."""
+    run_state_machine_as_test(
+        StoreMachine, settings=settings(max_examples=25, stateful_step_count=40, deadline=None, database=None)
+    )
