@@ -1,0 +1,115 @@
+"""The gate before Completed: is what came out all that went in? Pure; every failure is a sentence for people."""
+
+from dataclasses import dataclass
+
+from streamsrv.errors import DiskFull, InternalError, UnusableFile
+from streamsrv.media.arguments import Encoding
+from streamsrv.media.declared import Declared
+from streamsrv.media.ffmpeg import Outcome
+from streamsrv.media.fmp4 import check_init, count_samples
+from streamsrv.media.mpegts import BrokenSegment, count_frames
+
+_SIGXCPU = 24
+_SIGXFSZ = 25
+# A resampler keeps a few samples back and rounds; more than this is loss.
+_RESAMPLER_SECONDS = 0.05
+_CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "Packet corrupt")
+_NOT_SOUND = ("Invalid data found when processing input", "does not contain any stream", "matches no streams")
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a finished segment really holds: packets of the codec and samples of sound."""
+
+    packets: int
+    samples: int
+
+    def __add__(self, other: "Counted") -> "Counted":
+        return Counted(self.packets + other.packets, self.samples + other.samples)
+
+
+def count_segment(data: bytes, encoding: Encoding) -> Counted:
+    """Read a segment through. InternalError where it isn't whole: a full disk leaves such files without a word."""
+    try:
+        if encoding.codec.container == "fmp4":
+            packets, samples = count_samples(data)
+            return Counted(packets, samples)
+        packets = count_frames(data, encoding.codec.name)
+        return Counted(packets, packets * encoding.frame_samples)
+    except BrokenSegment as error:
+        raise InternalError("A segment was not written completely.") from error
+
+
+def check_init_section(data: bytes) -> None:
+    try:
+        check_init(data)
+    except BrokenSegment as error:
+        raise InternalError("The initialisation section was not written completely.") from error
+
+
+def check_outcome(
+    outcome: Outcome, *, source_rate: int, encoding: Encoding, declared: Declared | None, max_seconds: float
+) -> None:
+    """Did ffmpeg end well, and was all the sound decoded and encoded?
+
+    `source_rate` in Hz is the decoder's. UnusableFile for the input's fault, DiskFull, InternalError for ours.
+    """
+    errors = "\n".join(outcome.errors)
+    if "No space left on device" in errors:
+        raise DiskFull
+    if outcome.returncode != 0:
+        raise _failure(outcome, errors)
+    decoded_seconds = outcome.decoded_samples / source_rate
+    if outcome.decoded_samples == 0 or outcome.encoded_samples == 0:
+        raise UnusableFile("There is no sound in this file.")
+    if decoded_seconds > max_seconds:
+        raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
+    if declared is not None and decoded_seconds < declared.seconds - declared.tolerance_seconds:
+        raise UnusableFile(
+            f"The file ends in the middle: it promises {_clock(declared.seconds)} of sound"
+            f" and holds {_clock(decoded_seconds)}."
+        )
+    if any(sign in errors for sign in _CUT_SHORT):
+        raise UnusableFile(f"The file ends in the middle, after {_clock(decoded_seconds)} of sound.")
+    if outcome.encoded_samples / encoding.sample_rate < decoded_seconds - _RESAMPLER_SECONDS:
+        raise InternalError("Less sound was encoded than was decoded.")
+
+
+def check_published(outcome: Outcome, counted: Counted, encoding: Encoding) -> None:
+    """All that the encoder handed over is in the segments, of which `counted` is the sum."""
+    # FLAC's encoder ends with an empty packet, which isn't written; but its samples are exact.
+    if encoding.codec.lossless:
+        whole = counted.samples == outcome.encoded_samples
+    else:
+        whole = counted.packets == outcome.packets
+    if not whole:
+        raise InternalError("Segments are missing.")
+
+
+def check_declared_length(declared: Declared | None, max_seconds: float) -> None:
+    """Refuse what is too long before any work is done on it."""
+    if declared is not None and declared.seconds > max_seconds:
+        raise UnusableFile(
+            f"The sound is {_clock(declared.seconds)} long; this server takes {_clock(max_seconds)} at most."
+        )
+
+
+def _failure(outcome: Outcome, errors: str) -> UnusableFile | InternalError:
+    if outcome.returncode == -_SIGXCPU:
+        return UnusableFile("Decoding this file takes too long.")
+    if outcome.returncode == -_SIGXFSZ:
+        return UnusableFile("What this file decodes to is too large.")
+    if outcome.returncode < 0:
+        return InternalError(f"The encoder was ended by signal {-outcome.returncode}.")
+    if any(sign in errors for sign in _NOT_SOUND):
+        return UnusableFile("The file can't be decoded: its sound is damaged or of a kind that isn't known.")
+    return InternalError(f"The encoder failed with status {outcome.returncode}: {errors[-500:]}")
+
+
+def _clock(seconds: float) -> str:
+    """3723.4 -> "1:02:03"; 75.3 -> "1:15"."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

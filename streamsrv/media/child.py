@@ -1,0 +1,105 @@
+"""Child processes: in a group of their own, within limits, never left behind. They die with the server."""
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from streamsrv.errors import InternalError
+
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+_QUICK_SECONDS = 60.0
+_MAX_REPORT_BYTES = 16 << 20
+_CHUNK_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ChildLimits:
+    """What one child may use: processor time, size of one file it writes, open files."""
+
+    cpu_seconds: int = 6 * 3600
+    file_bytes: int = 1 << 40
+    open_files: int = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+async def run_to_end(argv: Sequence[str]) -> Finished:
+    """Run a program that is quick and says little, such as ffprobe. InternalError when it takes over a minute."""
+    process = await spawn(argv, ChildLimits(cpu_seconds=int(_QUICK_SECONDS)), folder=None, feeding=False)
+    try:
+        async with asyncio.timeout(_QUICK_SECONDS):
+            stdout, stderr = await process.communicate()
+    except TimeoutError as error:
+        raise InternalError("Looking into the file took too long.") from error
+    finally:
+        kill_group(process)
+        await asyncio.shield(process.wait())
+    if len(stdout) > _MAX_REPORT_BYTES:
+        raise InternalError("The file's description is too long.")
+    return Finished(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+async def spawn(
+    argv: Sequence[str], limits: ChildLimits, *, folder: Path | None, feeding: bool
+) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *argv,
+        stdin=asyncio.subprocess.PIPE if feeding else asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        cwd=folder,
+        start_new_session=True,
+        preexec_fn=_in_child(os.getpid(), limits),
+    )
+
+
+def _in_child(parent: int, limits: ChildLimits) -> Callable[[], None]:
+    return partial(_prepare_child, parent, limits)
+
+
+def _prepare_child(parent: int, limits: ChildLimits) -> None:
+    """Between fork and exec: die with the server, even by kill -9, and keep within the limits."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)  # the server died before the line above took effect
+    os.nice(5)  # encoders yield to the server that feeds them
+    for kind, most in (
+        (resource.RLIMIT_CPU, limits.cpu_seconds),
+        (resource.RLIMIT_FSIZE, limits.file_bytes),
+        (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        hard = resource.getrlimit(kind)[1]
+        limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (limit, limit))
+
+
+def kill_group(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):  # it ended first
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+async def read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Split into lines of any length without ever refusing one: the reader's own limit would stop the drain."""
+    rest = b""
+    while chunk := await stream.read(_CHUNK_BYTES):
+        *whole, rest = (rest + chunk).split(b"\n")
+        rest = rest[:_CHUNK_BYTES]
+        for line in whole:
+            yield line.decode(errors="replace")
+    if rest:
+        yield rest.decode(errors="replace")

@@ -1,0 +1,164 @@
+"""ffmpeg as a supervised child: fed with back-pressure, drained, its progress read, always reaped."""
+
+import asyncio
+import re
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from streamsrv.media.child import ChildLimits, kill_group, read_lines, spawn
+from streamsrv.media.tools import FfmpegTools
+
+_KEPT_ERRORS = 20
+_MAX_LINE = 400
+
+_DECODED = re.compile(r"Input stream #\d+:\d+ \(audio\): .* frames decoded.*\((\d+) samples\)")
+_ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\d+) samples\); (\d+) packets muxed")
+_ERROR = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )?\[(?:error|fatal|panic)\] (.*)")
+_OUT_TIME = re.compile(r"^out_time_us=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a child ended. Samples are counted at the decoder (before resampling) and at the encoder (after it)."""
+
+    returncode: int
+    decoded_samples: int
+    encoded_samples: int
+    packets: int
+    errors: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Log:
+    """What is kept of a child's stderr, however much it writes."""
+
+    decoded_samples: int = 0
+    encoded_samples: int = 0
+    packets: int = 0
+    out_seconds: float = 0.0
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_ERRORS))
+
+    def read(self, line: str) -> None:
+        if match := _OUT_TIME.match(line):
+            self.out_seconds = int(match[1]) / 1e6
+        elif match := _DECODED.search(line):
+            self.decoded_samples = int(match[1])
+        elif match := _ENCODED.search(line):
+            self.encoded_samples, self.packets = int(match[1]), int(match[2])
+        elif (match := _ERROR.match(line)) and "not on whitelist" not in line:
+            self.errors.append(match[1][:_MAX_LINE])
+
+
+class Ffmpeg:
+    """One run of ffmpeg: `async with Ffmpeg(...) as child`, `child.read_lines()` to the end, `child.outcome()`.
+
+    Whatever ends the block (success, an error, cancellation), the child's whole process group is killed and reaped.
+    `folder` is its working directory and the only place it may write; `feed` goes to its standard input.
+    An exception of `feed` kills the child and is raised by `read_lines()` and `outcome()`.
+    """
+
+    def __init__(
+        self,
+        tools: FfmpegTools,
+        argv: Sequence[str],
+        *,
+        folder: Path,
+        readable: Sequence[Path] = (),
+        feed: AsyncIterator[bytes] | None = None,
+        limits: ChildLimits | None = None,
+    ) -> None:
+        self._argv = tools.confined(argv, readable=readable, writable=(folder,))
+        self._folder = folder
+        self._feed = feed
+        self._limits = limits or ChildLimits()
+        self._log = _Log()
+        self._feed_error: Exception | None = None
+        self._unread: list[str] = []
+        self._news = asyncio.Event()
+        self.fed_bytes = 0
+
+    @property
+    def out_seconds(self) -> float:
+        """Seconds of output so far."""
+        return self._log.out_seconds
+
+    async def __aenter__(self) -> Self:
+        self._process = await spawn(self._argv, self._limits, folder=self._folder, feeding=self._feed is not None)
+        self._tasks = asyncio.TaskGroup()
+        await self._tasks.__aenter__()
+        self._drain = self._tasks.create_task(self._read_log())
+        self._output = self._tasks.create_task(self._read_output())
+        self._output.add_done_callback(lambda _: self._news.set())
+        self._feeding = self._tasks.create_task(self._feed_child()) if self._feed is not None else None
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        kill_group(self._process)
+        for task in (self._drain, self._output, self._feeding):
+            if task is not None:
+                task.cancel()
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            await asyncio.shield(self._process.wait())
+
+    async def read_lines(self, wait_seconds: float) -> list[str] | None:
+        """Lines of standard output since the last call; waits for one at most so long; None when there is no more."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_seconds):
+                await self._news.wait()
+        self._news.clear()
+        lines, self._unread = self._unread, []
+        if not lines and self._output.done():
+            if self._feed_error is not None:
+                raise self._feed_error
+            return None
+        return lines
+
+    async def outcome(self) -> Outcome:
+        returncode = await self._process.wait()
+        await self._drain
+        if self._feed_error is not None:
+            raise self._feed_error
+        log = self._log
+        # Under a sandbox a signal of the child comes out as 128 + its number.
+        if returncode > 128:
+            returncode = 128 - returncode
+        return Outcome(returncode, log.decoded_samples, log.encoded_samples, log.packets, tuple(log.errors))
+
+    async def _read_output(self) -> None:
+        assert self._process.stdout is not None  # noqa: S101 - it was opened as a pipe
+        async for line in read_lines(self._process.stdout):
+            self._unread.append(line)
+            self._news.set()
+
+    async def _read_log(self) -> None:
+        assert self._process.stderr is not None  # noqa: S101 - it was opened as a pipe
+        async for line in read_lines(self._process.stderr):
+            self._log.read(line)
+
+    async def _feed_child(self) -> None:
+        stdin = self._process.stdin
+        assert stdin is not None  # noqa: S101
+        assert self._feed is not None  # noqa: S101
+        try:
+            async for chunk in self._feed:
+                stdin.write(chunk)
+                await stdin.drain()
+                self.fed_bytes += len(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            return  # it wants no more: its outcome tells why
+        except Exception as error:  # handed to whoever reads the child
+            # Closing the pipe would look like the end of the file, and half a song like a whole one.
+            self._feed_error = error
+            kill_group(self._process)
+        else:
+            with suppress(BrokenPipeError, ConnectionResetError):
+                stdin.close()

@@ -1,0 +1,101 @@
+"""Ask ffprobe what a file holds, behind the same whitelists as every other input."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamsrv.errors import UnusableFile
+from streamsrv.media.arguments import probe_arguments
+from streamsrv.media.tools import FfmpegTools
+
+# Codecs that keep every sample: their depth is the file's. All others count as 16 bit.
+_LOSSLESS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack", "tak", "truehd", "mlp", "wmalossless")
+
+_WORDS = (
+    ("moov atom not found", "The file ends in the middle, or its index is missing."),
+    ("Format not on whitelist", "This is a playlist or a script, not sound."),
+    ("End of file", "The file ends before any sound begins."),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What a file holds. The first audio track is the one that is used.
+
+    `duration_seconds` is of the track where the container says so, else of the file, else None. `duration_estimated`
+    means that ffprobe derived it from the bit rate; `depth_bits` is 16 for lossy codecs and at most 24.
+    """
+
+    format_name: str
+    codec: str
+    sample_rate: int
+    channels: int
+    depth_bits: int
+    duration_seconds: float | None
+    duration_estimated: bool
+    has_video: bool
+
+
+async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> Source:
+    """Read the file's header. Raises UnusableFile, in words, where there is no sound that can be decoded."""
+    result = await tools.run(
+        probe_arguments(tools.ffprobe, path, demuxer=demuxer, other_decoders=tools.other_decoders), readable=(path,)
+    )
+    if result.returncode != 0:
+        raise UnusableFile(_in_words(result.stderr))
+    return read_probe(json.loads(result.stdout), estimated="Estimating duration from bitrate" in result.stderr)
+
+
+def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
+    """Turn ffprobe's JSON into a Source. Pure."""
+    streams = report.get("streams", [])
+    audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
+    if audio is None or not int(audio.get("sample_rate", 0)) or not audio.get("channels"):
+        raise UnusableFile("There is no sound in this file." if streams else None)
+    has_video = any(
+        stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
+        for stream in streams
+    )
+    return Source(
+        format_name=report.get("format", {}).get("format_name", ""),
+        codec=audio.get("codec_name", "unknown"),
+        sample_rate=int(audio["sample_rate"]),
+        channels=int(audio["channels"]),
+        depth_bits=_depth_bits(audio),
+        duration_seconds=_duration_seconds(audio, report.get("format", {}), has_video=has_video),
+        duration_estimated=estimated,
+        has_video=has_video,
+    )
+
+
+def _duration_seconds(audio: dict[str, Any], container: dict[str, Any], *, has_video: bool) -> float | None:
+    for text in (audio.get("duration"), audio.get("tags", {}).get("DURATION")):
+        seconds = _seconds(text)
+        if seconds is not None:
+            return seconds
+    # The container's length is that of its longest track, which may be the picture.
+    return None if has_video else _seconds(container.get("duration"))
+
+
+def _seconds(text: str | None) -> float | None:
+    """Read `12.5` or Matroska's `00:00:12.500000000`."""
+    if not text or text == "N/A":
+        return None
+    seconds = 0.0
+    for part in text.split(":"):
+        seconds = seconds * 60 + float(part)
+    return seconds if seconds > 0 else None
+
+
+def _depth_bits(audio: dict[str, Any]) -> int:
+    if not audio.get("codec_name", "").startswith(_LOSSLESS):
+        return 16
+    if "_f32" in audio["codec_name"] or "_f64" in audio["codec_name"]:
+        return 24
+    bits = int(audio.get("bits_per_raw_sample") or 0) or int(audio.get("bits_per_sample") or 0) or 16
+    return max(16, min(bits, 24))
+
+
+def _in_words(stderr: str) -> str | None:
+    return next((words for sign, words in _WORDS if sign in stderr), None)

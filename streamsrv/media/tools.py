@@ -1,0 +1,73 @@
+"""The ffmpeg of this machine: where it is, what it can do, and whether it can be confined."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from streamsrv.errors import InternalError
+from streamsrv.media.child import Finished, run_to_end
+from streamsrv.media.formats import CODECS
+from streamsrv.media.sandbox import confine
+
+
+@dataclass(frozen=True, slots=True)
+class FfmpegTools:
+    """The programs of this machine. `encoders`, `other_decoders` (not of sound): what ffmpeg was built with."""
+
+    ffmpeg: str
+    ffprobe: str
+    version: str = ""
+    encoders: frozenset[str] = frozenset()
+    other_decoders: str = ""
+    sandboxed: bool = False
+
+    def confined(self, argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
+        """The command line that runs `argv` with no more of this machine than it needs, where that works here."""
+        return confine(argv, readable=readable, writable=writable) if self.sandboxed else list(argv)
+
+    async def run(self, argv: Sequence[str], *, readable: Sequence[Path] = ()) -> Finished:
+        """Run one of the programs to its end; for those that are quick and say little."""
+        return await run_to_end(self.confined(argv, readable=readable, writable=()))
+
+    def shortcomings(self) -> list[str]:
+        """What this ffmpeg lacks, a sentence each."""
+        return [
+            f"This ffmpeg has no encoder {codec.encoder}, so {codec.name} can't be made. Debian's ffmpeg has it."
+            for codec in CODECS.values()
+            if codec.encoder not in self.encoders
+        ]
+
+
+async def find_tools(ffmpeg: str, ffprobe: str, sandbox: str) -> FfmpegTools:
+    """Find the programs and what they can do. Raises InternalError, saying how to mend it, where one is missing."""
+    paths = {name: shutil.which(name) for name in (ffmpeg, ffprobe)}
+    missing = [name for name, path in paths.items() if path is None]
+    if missing:
+        raise InternalError(f"{' and '.join(missing)} can't be found. Install it, e.g.: sudo apt-get install -y ffmpeg")
+    tools = FfmpegTools(paths[ffmpeg] or "", paths[ffprobe] or "")
+    version = await tools.run([tools.ffmpeg, "-version"])
+    sandboxed = sandbox != "off" and await _sandbox_works(tools)
+    if sandbox == "require" and not sandboxed:
+        raise InternalError("bubblewrap is required by ffmpeg.sandbox, and doesn't work here.")
+    return replace(
+        tools,
+        version=version.stdout.split(" Copyright")[0].removeprefix("ffmpeg version "),
+        encoders=frozenset(await _listed(tools, "-encoders", "A")),
+        other_decoders=",".join(await _listed(tools, "-decoders", "VS")),
+        sandboxed=sandboxed,
+    )
+
+
+async def _listed(tools: FfmpegTools, option: str, kinds: str) -> list[str]:
+    """Names that ffmpeg lists, of some kinds: (A)udio, (V)ideo, (S)ubtitles."""
+    listing = await tools.run([tools.ffmpeg, "-hide_banner", option])
+    words = (line.split() for line in listing.stdout.splitlines() if line[:1] == " " and line[1:2] in kinds)
+    return [row[1] for row in words if row[1] != "="]
+
+
+async def _sandbox_works(tools: FfmpegTools) -> bool:
+    if shutil.which("bwrap") is None:
+        return False
+    argv = confine([tools.ffmpeg, "-version"], readable=(), writable=())
+    return (await run_to_end(argv)).returncode == 0
