@@ -1,0 +1,121 @@
+"""The map: builds the tools, hands them to the features, lists routes and lifetimes. It decides nothing."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from streamsrv.config import Config, shipped
+from streamsrv.hls.api import HlsApi
+from streamsrv.hls.work import HlsWork
+from streamsrv.jobs.assignment import Work
+from streamsrv.jobs.job import JobKind
+from streamsrv.jobs.runner import Runner
+from streamsrv.jobs.sqlite import SqliteJobStore
+from streamsrv.media.tools import FfmpegTools
+from streamsrv.storage.local import LocalStorage
+from streamsrv.storage.spool import Spools
+from streamsrv.web.cors import allow_origins
+from streamsrv.web.events import close_events_at_shutdown
+from streamsrv.web.health import health
+from streamsrv.web.pages import Pages
+from streamsrv.web.problems import answer_problems
+from streamsrv.web.requests import name_requests
+from streamsrv.web.segments import HotFiles
+from streamsrv.web.uploads import UploadLimits
+
+Lifetime = Callable[[web.Application], AsyncIterator[None]]
+
+
+def create_app(config: Config, tools: FfmpegTools) -> web.Application:
+    """Build the application. `tools` are the ffmpeg programs that were found; the data directory exists and is ours."""
+    data = config.server.data_dir.resolve()
+    storage, spools, store = LocalStorage(data), Spools(data / "spool"), _job_store(config, data)
+    hls_work = HlsWork(
+        store=store,
+        storage=storage,
+        spools=spools,
+        tools=tools,
+        segment_seconds=config.hls.segment_seconds,
+        max_seconds=config.limits.max_duration_seconds,
+    )
+    runner = _runner(config, store, {JobKind.HLS: Work(hls_work.run, hls_work.discard, hls_work.settle)})
+    hls = HlsApi(
+        store=store,
+        storage=storage,
+        spools=spools,
+        runner=runner,
+        work=hls_work,
+        tools=tools,
+        hot=HotFiles(config.hls.cache_bytes),
+        limits=_upload_limits(config),
+        slots=config.jobs.slots,
+        segment_seconds=config.hls.segment_seconds,
+        public_url=config.server.public_url,
+    )
+    routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes()]
+    # Opened in this order, closed in the other: the runner stops while its store is still there.
+    lifetimes = [_once(storage.sweep), _once(spools.sweep), _open(store), _once(hls_work.sweep), _open(runner)]
+    return _application(routes, lifetimes, config.server.allowed_origins)
+
+
+def _application(
+    routes: Sequence[web.AbstractRouteDef], lifetimes: Sequence[Lifetime], origins: Sequence[str]
+) -> web.Application:
+    app = web.Application()
+    name_requests(app)
+    answer_problems(app)
+    close_events_at_shutdown(app)
+    app.router.add_routes(routes)
+    allow_origins(app, origins)
+    app.cleanup_ctx.extend(lifetimes)
+    return app
+
+
+def _job_store(config: Config, data: Path) -> SqliteJobStore:
+    return SqliteJobStore(
+        data / "streamsrv.sqlite",
+        lease_seconds=config.jobs.lease_seconds,
+        ageing_seconds=config.jobs.ageing_seconds,
+        max_attempts=config.jobs.max_attempts,
+        max_restarts=config.jobs.max_restarts,
+    )
+
+
+def _runner(config: Config, store: SqliteJobStore, works: Mapping[JobKind, Work]) -> Runner:
+    return Runner(
+        store,
+        works,
+        slots=config.jobs.slots,
+        upload_slots=config.hls.live_uploads,
+        lease_seconds=config.jobs.lease_seconds,
+        retention_days=config.jobs.retention_days,
+    )
+
+
+def _upload_limits(config: Config) -> UploadLimits:
+    return UploadLimits(
+        max_upload_bytes=config.limits.max_upload_bytes,
+        max_parts=config.limits.max_parts,
+        max_field_bytes=config.limits.max_field_bytes,
+        idle_seconds=config.limits.upload_idle_seconds,
+        min_bytes_per_second=config.limits.upload_min_bytes_per_second,
+    )
+
+
+def _open(resource: AbstractAsyncContextManager[Any]) -> Lifetime:
+    async def lifetime(_app: web.Application) -> AsyncIterator[None]:
+        async with resource:
+            yield
+
+    return lifetime
+
+
+def _once(step: Callable[[], Awaitable[None]]) -> Lifetime:
+    async def lifetime(_app: web.Application) -> AsyncIterator[None]:
+        await step()
+        yield
+
+    return lifetime

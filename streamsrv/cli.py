@@ -1,0 +1,103 @@
+"""The command line: `serve` and `doctor`."""
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn
+
+import click
+from pydantic import ValidationError
+
+from streamsrv import __version__
+from streamsrv.config import Config, load_config, shipped
+from streamsrv.errors import Problem
+from streamsrv.media.tools import find_tools
+from streamsrv.server import CannotStart, run
+
+# sysexits.h: something is wrong with the configuration, and trying again won't help.
+_EX_CONFIG = 78
+
+_CONFIG = click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file of settings.")
+_DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything that lasts is kept.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="streamsrv")
+def main() -> None:
+    """A self-hosted audio server: upload a song, hear it while it is still being made.
+
+    Settings come from config/default.toml, then --config, then variables like STREAMSRV_JOBS__CONCURRENCY, then flags.
+    """
+
+
+@main.command()
+@_CONFIG
+@click.option("--host", "hosts", multiple=True, help="An address to listen on; may be given several times.")
+@click.option("--port", "ports", multiple=True, type=int, help="A port to listen on; may be given several times.")
+@_DATA_DIR
+def serve(file: Path | None, hosts: tuple[str, ...], ports: tuple[int, ...], data_dir: Path | None) -> None:
+    """Serve until interrupted (http://localhost:8080 unless told otherwise)."""
+    flags = {"hosts": list(hosts), "ports": list(ports), "data_dir": data_dir}
+    config = _load(file, flags)
+    try:
+        run(config)
+    except (CannotStart, Problem) as error:
+        _give_up(str(error))
+
+
+@main.command()
+@_CONFIG
+@_DATA_DIR
+def doctor(file: Path | None, data_dir: Path | None) -> None:
+    """Check what the server needs, and say how to mend what is missing."""
+    config = _load(file, {"data_dir": data_dir})
+    findings = asyncio.run(_examine(config))
+    for good, line in findings:
+        click.echo(f"{'ok  ' if good else 'BAD '} {line}")
+    if not all(good for good, _ in findings):
+        sys.exit(1)
+
+
+async def _examine(config: Config) -> list[tuple[bool, str]]:
+    return [*await _examine_ffmpeg(config), _examine_data_dir(config.server.data_dir), _examine_page()]
+
+
+async def _examine_ffmpeg(config: Config) -> list[tuple[bool, str]]:
+    try:
+        tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
+    except Problem as problem:
+        return [(False, problem.detail)]
+    sandbox = "under bubblewrap" if tools.sandboxed else "without bubblewrap (not installed, or forbidden here)"
+    return [(True, f"ffmpeg {tools.version} runs {sandbox}."), *((False, line) for line in tools.shortcomings())]
+
+
+def _examine_data_dir(data_dir: Path) -> tuple[bool, str]:
+    folder = data_dir.resolve()
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    if not os.access(existing, os.W_OK | os.X_OK):
+        return False, f"The data directory {folder} can't be written to. Choose another with --data-dir."
+    return True, f"The data directory is {folder}."
+
+
+def _examine_page() -> tuple[bool, str]:
+    if (shipped("static") / "vendor" / "hls.min.js").is_file():
+        return True, "The page plays through hls.js."
+    return True, "hls.js isn't installed; the page uses the browser's own HLS. `make setup` installs it, where npm is."
+
+
+def _load(file: Path | None, server_flags: dict[str, object]) -> Config:
+    """Read all settings, or say in one line per mistake what is wrong with them."""
+    given = {name: value for name, value in server_flags.items() if value}
+    try:
+        return load_config(file, {"server": given})
+    except ValidationError as error:
+        lines = (f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors())
+        _give_up("These settings can't be used:\n  " + "\n  ".join(lines))
+    except (OSError, ValueError) as error:
+        _give_up(f"The settings can't be read: {error}")
+
+
+def _give_up(line: str) -> NoReturn:
+    click.echo(line, err=True)
+    sys.exit(_EX_CONFIG)

@@ -1,0 +1,61 @@
+"""Quality profiles, and how options and a source settle every number of an encoding. Pure."""
+
+from dataclasses import dataclass
+
+from streamsrv.errors import BadParameter
+from streamsrv.media.arguments import Encoding
+from streamsrv.media.formats import CODECS
+from streamsrv.media.probe import Source
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """A codec with its bit rate in bits per second; None: lossless."""
+
+    codec: str
+    bitrate_bps: int | None
+
+
+PROFILES = {
+    "hi_res": Profile("flac", None),
+    "high": Profile("aac", 256_000),
+    "medium": Profile("aac", 160_000),
+    "low": Profile("aac", 96_000),
+}
+DEFAULT_PROFILE = "high"
+
+# libopus takes at most so much per channel.
+_OPUS_CHANNEL_BPS = 256_000
+
+
+def choose(quality_profile: str | None, codec: str | None, bitrate_bps: int | None) -> Profile:
+    """The profile, with what codec and bit rate override of it. BadParameter where the three don't go together."""
+    profile = PROFILES[quality_profile or DEFAULT_PROFILE]
+    chosen = CODECS[codec or profile.codec]
+    if chosen.lossless:
+        if bitrate_bps is not None:
+            raise BadParameter(f"{chosen.name} is lossless and takes no bitrate.")
+        return Profile(chosen.name, None)
+    bitrate = bitrate_bps or profile.bitrate_bps or PROFILES[DEFAULT_PROFILE].bitrate_bps or 0
+    if not chosen.min_bitrate_bps <= bitrate <= chosen.max_bitrate_bps:
+        raise BadParameter(
+            f"bitrate for {chosen.name} must be between {chosen.min_bitrate_bps} and {chosen.max_bitrate_bps}"
+            " bits per second."
+        )
+    return Profile(chosen.name, bitrate)
+
+
+def encoding_for(profile: Profile, source: Source) -> Encoding:
+    """Keep the source's rate and channels where the codec can; FLAC keeps the depth, too (16 or 24 bit)."""
+    codec = CODECS[profile.codec]
+    channels = min(source.channels, codec.max_channels)
+    bitrate = profile.bitrate_bps
+    if bitrate is not None and codec.name == "opus":
+        bitrate = min(bitrate, _OPUS_CHANNEL_BPS * channels)
+    return Encoding(
+        codec=codec,
+        sample_rate=codec.nearest_rate(source.sample_rate),
+        channels=channels,
+        bitrate_bps=bitrate,
+        sample_format=("s32" if source.depth_bits > 16 else "s16") if codec.lossless else None,
+    )

@@ -1,0 +1,130 @@
+"""Run the application: lock the data directory, listen, log, and end well."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import structlog
+from aiohttp import web
+
+from streamsrv.app import create_app
+from streamsrv.config import Config, LogSettings
+from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
+
+log = structlog.stdlib.get_logger()
+
+_KEEPALIVE_SECONDS = 75.0
+
+
+class CannotStart(Exception):
+    """The server can't start; the message is one clear line."""
+
+
+def configure_logs(settings: LogSettings) -> None:
+    """One line per event: for people on a terminal, JSON elsewhere."""
+    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[structlog.typing.Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        if console
+        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    )
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[None]:
+    """Hold the data directory for this process alone. Raises CannotStart when it can't be used or is in use."""
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(f"The data directory {data_dir} can't be used: {error.strerror}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise CannotStart(f"Another server uses the data directory {data_dir}.") from error
+    finally:
+        os.close(descriptor)
+
+
+async def serve(config: Config) -> None:
+    """Serve until SIGINT or SIGTERM. Raises CannotStart."""
+    keep_large_buffers()
+    tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
+    _report(tools, config)
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    runner = web.AppRunner(
+        create_app(config, tools),
+        access_log=None,
+        keepalive_timeout=_KEEPALIVE_SECONDS,
+        shutdown_timeout=config.server.shutdown_seconds,
+        read_bufsize=READ_BYTES,
+    )
+    await runner.setup()
+    try:
+        await _listen(runner, config)
+        await stop.wait()
+        log.info("server_stopping")
+    finally:
+        await runner.cleanup()
+
+
+async def _listen(runner: web.AppRunner, config: Config) -> None:
+    for port in config.server.ports:
+        listening = [host for host in config.server.hosts if await _bind(runner, host, port)]
+        if not listening:
+            raise CannotStart(f"None of the addresses {', '.join(config.server.hosts)} can be used with port {port}.")
+    for address in runner.addresses:
+        host = f"[{address[0]}]" if ":" in address[0] else address[0]
+        log.info("listening", url=f"http://{host}:{address[1]}/")
+
+
+async def _bind(runner: web.AppRunner, host: str, port: int) -> bool:
+    """Listen on one address. A machine without IPv6 can't use "::1": that is said and is no error."""
+    try:
+        await web.TCPSite(runner, host, port, reuse_address=True).start()
+    except OSError as error:
+        in_use = error.errno is not None and os.strerror(error.errno) == "Address already in use"
+        if in_use:
+            raise CannotStart(f"Port {port} on {host} is in use by another program.") from error
+        log.warning("address_not_available", host=host, port=port, reason=str(error))
+        return False
+    return True
+
+
+def _report(tools: FfmpegTools, config: Config) -> None:
+    log.info(
+        "server_starting",
+        data_dir=str(config.server.data_dir.resolve()),
+        ffmpeg=tools.version,
+        sandboxed=tools.sandboxed,
+        jobs_at_a_time=config.jobs.slots,
+    )
+    for line in tools.shortcomings():
+        log.warning("ffmpeg_incomplete", detail=line)
+
+
+def run(config: Config) -> None:
+    """Serve from a process of its own; returns when told to stop. Raises CannotStart."""
+    configure_logs(config.log)
+    with locked(config.server.data_dir), suppress(KeyboardInterrupt):
+        asyncio.run(serve(config))

@@ -1,0 +1,126 @@
+"""The real server as a child process, ended by its pid whatever happens."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import requests
+
+ENDED = ("Completed", "Failed", "Cancelled")
+START_SECONDS = 30.0
+
+
+@dataclass
+class Server:
+    """A running server. `stop` ends it politely, `kill` as a power cut would."""
+
+    url: str
+    child: subprocess.Popen[bytes]
+    data_dir: Path
+    log: Path
+
+    def stop(self) -> None:
+        if self.child.poll() is None:
+            self.child.terminate()
+            try:
+                self.child.wait(20)
+            except subprocess.TimeoutExpired:
+                self.kill()
+
+    def kill(self) -> None:
+        if self.child.poll() is None:
+            self.child.send_signal(signal.SIGKILL)
+        self.child.wait()
+
+    def submit(self, file: Path, *, query: str = "", **fields: str) -> str:
+        """Send a file, fields first, and return the job's id."""
+        parts = [*((name, (None, value)) for name, value in fields.items()), ("file", (file.name, file.read_bytes()))]
+        reply = requests.post(f"{self.url}/v1/stream/transcode{query}", files=parts, timeout=120)
+        assert reply.status_code == 200, reply.text
+        return reply.json()["job_id"]
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        reply = requests.get(f"{self.url}/v1/stream/job/{job_id}", timeout=30)
+        assert reply.status_code == 200, reply.text
+        return reply.json()
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return requests.get(f"{self.url}/v1/stream/jobs?limit=200", timeout=30).json()["jobs"]
+
+    def ended(self, job_id: str, *, seconds: float = 60.0) -> dict[str, Any]:
+        """The job once it has ended."""
+        deadline = time.monotonic() + seconds
+        while (job := self.job(job_id))["status"] not in ENDED:
+            assert time.monotonic() < deadline, f"the job didn't end: {job}\n{self.log.read_text()[-3000:]}"
+            time.sleep(0.05)
+        return job
+
+    def playlist(self, job_id: str, name: str = "index.m3u8") -> str:
+        return f"{self.url}/v1/stream/hls/{job_id}/{name}"
+
+    def children(self) -> list[int]:
+        """Process ids of all that the server started and that still runs, at any depth."""
+        return descendants(self.child.pid)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def serving(
+    data_dir: Path,
+    *arguments: str,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    program: tuple[str, ...] = ("-m", "streamsrv"),
+) -> Iterator[Server]:
+    """Start `python -m streamsrv serve` (or another `program`) and wait until it answers."""
+    port = port or free_port()
+    log = data_dir.parent / f"{data_dir.name}.log"
+    argv = [sys.executable, *program, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data_dir)]
+    with log.open("ab") as output:
+        child = subprocess.Popen(
+            [*argv, *arguments], stdout=output, stderr=output, env={**os.environ, **(environment or {})}
+        )
+    server = Server(f"http://127.0.0.1:{port}", child, data_dir, log)
+    try:
+        await_health(server)
+        yield server
+    finally:
+        server.stop()
+
+
+def await_health(server: Server) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        assert server.child.poll() is None, f"the server ended:\n{server.log.read_text()[-3000:]}"
+        try:
+            assert requests.get(f"{server.url}/health", timeout=5).status_code == 200
+        except requests.ConnectionError:
+            assert time.monotonic() < deadline, f"the server didn't answer:\n{server.log.read_text()[-3000:]}"
+            time.sleep(0.05)
+        else:
+            return
+
+
+def descendants(pid: int) -> list[int]:
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            children = [int(word) for word in (task / "children").read_text().split()]
+        except OSError:
+            continue  # it ended meanwhile
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
