@@ -1,0 +1,237 @@
+"""ffmpeg as a supervised child: fed, drained, confined, and never left behind."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from support.server import descendants
+from support.sound import tone
+
+from streamsrv.errors import InternalError, UnusableFile
+from streamsrv.media.arguments import Encoding, Input, hls_arguments
+from streamsrv.media.child import ChildLimits
+from streamsrv.media.ffmpeg import Ffmpeg, Outcome
+from streamsrv.media.formats import CODECS
+from streamsrv.media.playlist import finished_segment
+from streamsrv.media.probe import probe
+from streamsrv.media.tools import FfmpegTools, find_tools
+
+ENCODING = Encoding(codec=CODECS["aac"], sample_rate=44100, channels=2, bitrate_bps=128000)
+
+
+@pytest.fixture(params=["auto", "off"])
+async def tools(request: pytest.FixtureRequest) -> FfmpegTools:
+    """With a sandbox where this host allows one, and without."""
+    return await find_tools("ffmpeg", "ffprobe", request.param)
+
+
+def arguments(tools: FfmpegTools, source: Input, folder: Path) -> list[str]:
+    return hls_arguments(tools.ffmpeg, source, ENCODING, folder=folder, segment_seconds=1, max_seconds=3600)
+
+
+async def finish(child: Ffmpeg) -> tuple[list[int], Outcome]:
+    numbers: list[int] = []
+    while (lines := await child.read_lines(0.2)) is not None:
+        numbers += [number for line in lines if (number := finished_segment(line)) is not None]
+    return numbers, await child.outcome()
+
+
+async def pieces(path: Path, size: int = 4096) -> AsyncIterator[bytes]:
+    data = path.read_bytes()
+    for start in range(0, len(data), size):
+        yield data[start : start + size]
+        await asyncio.sleep(0)
+
+
+async def nobody_left() -> None:
+    """Every child of this process is gone."""
+    deadline = time.monotonic() + 2
+    while children := [pid for pid in descendants(os.getpid()) if b"ffmpeg" in _command(pid)]:
+        assert time.monotonic() < deadline, children
+        await asyncio.sleep(0.01)
+
+
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+async def test_a_file_and_a_pipe_give_the_same_segments(tools: FfmpegTools, tmp_path: Path) -> None:
+    """Segments are told one by one as they are finished, and samples are counted on both sides."""
+    sound = tone(tmp_path / "sound.wav", seconds=3.3)
+    made = []
+    for name, source, feed in (
+        ("file", Input(path=sound), None),
+        ("pipe", Input(demuxer="wav"), pieces(sound)),
+    ):
+        folder = tmp_path / name
+        folder.mkdir()
+        argv = arguments(tools, source, folder)
+        async with Ffmpeg(tools, argv, folder=folder, readable=(sound,), feed=feed) as child:
+            numbers, outcome = await finish(child)
+        assert numbers == [1, 2, 3, 4]
+        assert outcome.returncode == 0
+        assert outcome.decoded_samples == outcome.encoded_samples == 145530
+        assert child.out_seconds == pytest.approx(3.3, abs=0.1)
+        made.append([path.read_bytes() for path in sorted(folder.glob("*.ts"))])
+    assert made[0] == made[1]
+    await nobody_left()
+
+
+async def test_a_feed_that_breaks_off_kills_the_child(tools: FfmpegTools, tmp_path: Path) -> None:
+    """Closing the pipe would look like the end of the song: the child is killed and the error comes out."""
+
+    async def feed() -> AsyncIterator[bytes]:
+        yield tone(tmp_path / "sound.wav", seconds=3).read_bytes()[:200_000]
+        raise RuntimeError("the client left")
+
+    async with Ffmpeg(tools, arguments(tools, Input(demuxer="wav"), tmp_path), folder=tmp_path, feed=feed()) as child:
+        with pytest.raises(RuntimeError, match="the client left"):
+            await finish(child)
+    await nobody_left()
+
+
+async def test_leaving_the_block_ends_a_child_that_waits(tools: FfmpegTools, tmp_path: Path) -> None:
+    """Whatever ends the block, nothing of the child is left, within a moment."""
+
+    async def never() -> AsyncIterator[bytes]:
+        await asyncio.Event().wait()
+        yield b""
+
+    async def work() -> None:
+        argv = arguments(tools, Input(demuxer="wav"), tmp_path)
+        async with Ffmpeg(tools, argv, folder=tmp_path, feed=never()) as child:
+            await finish(child)
+
+    task = asyncio.create_task(work())
+    deadline = time.monotonic() + 10
+    while not any(b"ffmpeg" in _command(pid) for pid in descendants(os.getpid())):
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await nobody_left()
+
+
+async def test_a_killed_child_is_told_from_a_bad_file(tools: FfmpegTools, tmp_path: Path) -> None:
+    """A signal comes out as a negative number, whether there is a sandbox or not."""
+
+    async def feed() -> AsyncIterator[bytes]:
+        yield b"RIFF"
+        for pid in descendants(os.getpid()):
+            if b"ffmpeg" in _command(pid):
+                os.kill(pid, signal.SIGKILL)
+        await asyncio.sleep(5)
+        yield b""
+
+    async with Ffmpeg(tools, arguments(tools, Input(demuxer="wav"), tmp_path), folder=tmp_path, feed=feed()) as child:
+        _, outcome = await finish(child)
+    assert outcome.returncode == -signal.SIGKILL
+    await nobody_left()
+
+
+async def test_limits_hold(tmp_path: Path) -> None:
+    """A child that writes more than it may ends by SIGXFSZ, or says so; it isn't taken for a success."""
+    tools = await find_tools("ffmpeg", "ffprobe", "off")
+    sound = tone(tmp_path / "sound.wav", seconds=3)
+    limits = ChildLimits(file_bytes=4096)
+    argv = arguments(tools, Input(path=sound), tmp_path)
+    async with Ffmpeg(tools, argv, folder=tmp_path, readable=(sound,), limits=limits) as child:
+        _, outcome = await finish(child)
+    assert outcome.returncode != 0
+
+
+def test_a_child_dies_with_its_server(tmp_path: Path) -> None:
+    """`kill -9` of the parent takes ffmpeg along, even one that waits for input that never comes."""
+    program = textwrap.dedent("""
+        import asyncio, sys
+        from pathlib import Path
+        from streamsrv.media.ffmpeg import Ffmpeg
+        from streamsrv.media.tools import find_tools
+
+        async def never():
+            await asyncio.Event().wait()
+            yield b""
+
+        async def main():
+            tools = await find_tools("ffmpeg", "ffprobe", "auto")
+            folder = Path(sys.argv[1])
+            argv = [tools.ffmpeg, "-nostdin", "-f", "wav", "-i", "pipe:0", "-f", "null", "-"]
+            async with Ffmpeg(tools, argv, folder=folder, feed=never()):
+                print("started", flush=True)
+                await asyncio.Event().wait()
+
+        asyncio.run(main())
+    """)
+    parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    assert parent.stdout.readline() == b"started\n"
+    children = descendants(parent.pid)
+    assert children
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    deadline = time.monotonic() + 5
+    while alive := [pid for pid in children if b"ffmpeg" in _command(pid)]:
+        assert time.monotonic() < deadline, alive
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    "script", ["#EXTM3U\n#EXTINF:3,\nsecret.ts\n#EXT-X-ENDLIST\n", "ffconcat version 1.0\nfile secret.ts\n"]
+)
+async def test_playlists_in_disguise_are_refused(tools: FfmpegTools, tmp_path: Path, script: str) -> None:
+    """A "song.mp3" that names another file of this machine isn't followed by probe or decoder."""
+    tone(tmp_path / "secret.ts", options="-c:a mp2")
+    disguised = tmp_path / "song.mp3"
+    disguised.write_text(script)
+    with pytest.raises(UnusableFile):
+        await probe(tools, disguised)
+    folder = tmp_path / "out"
+    folder.mkdir()
+    open_tools = replace(tools, sandboxed=False)  # what the whitelists do on their own
+    async with Ffmpeg(open_tools, arguments(tools, Input(path=disguised), folder), folder=folder) as child:
+        numbers, outcome = await finish(child)
+    assert outcome.returncode != 0
+    assert numbers == []
+
+
+async def test_a_sandboxed_child_sees_only_its_own_files(tmp_path: Path) -> None:
+    """Where bubblewrap works, a child reads no file that it wasn't given."""
+    tools = await find_tools("ffmpeg", "ffprobe", "auto")
+    works = subprocess.run(["bwrap", "--ro-bind", "/", "/", "--unshare-all", "true"], check=False).returncode == 0
+    assert tools.sandboxed == works
+    sound = tone(tmp_path / "sound.wav")
+    assert (await probe(tools, sound)).channels == 2
+    hidden = await tools.run([tools.ffprobe, "-loglevel", "error", str(sound)])
+    assert (hidden.returncode != 0) == works
+
+
+async def test_missing_programs_are_named() -> None:
+    """The error says what is missing and how to get it."""
+    with pytest.raises(InternalError, match=r"no-such-ffmpeg can't be found.*install -y ffmpeg"):
+        await find_tools("no-such-ffmpeg", "ffprobe", "auto")
+
+
+async def test_cover_art_and_video_do_not_hide_the_sound(tools: FfmpegTools, tmp_path: Path) -> None:
+    """Pictures are neither decoded nor in the way."""
+    sound, art, film = tmp_path / "a.wav", tmp_path / "art.mp3", tmp_path / "film.webm"
+    tone(sound, seconds=2)
+    picture = ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=5:duration=2"]
+    make = ["ffmpeg", "-nostdin", "-loglevel", "error", "-y", "-i", str(sound), *picture, "-map", "0:a", "-map", "1:v"]
+    still = ["-frames:v", "1", "-c:v", "png", "-disposition:v", "attached_pic"]
+    subprocess.run([*make, *still, str(art)], check=True)
+    subprocess.run([*make, "-c:v", "libvpx", str(film)], check=True)
+    assert (await probe(tools, art)).has_video is False
+    assert (await probe(tools, film)).has_video is True

@@ -1,0 +1,60 @@
+"""Reading finished segments through: whole ones are counted, any cut is noticed."""
+
+import subprocess
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.sound import tone
+
+from streamsrv.errors import InternalError
+from streamsrv.media.arguments import Encoding, Input, hls_arguments
+from streamsrv.media.checks import check_init_section, count_segment
+from streamsrv.media.formats import CODECS
+
+RATE = 48000
+SECONDS = 2.0
+
+
+@pytest.fixture(scope="module", params=["aac", "mp3", "opus", "flac"])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Encoding, list[bytes]]:
+    """Segments of one second each, made by ffmpeg with the product's own arguments."""
+    folder = tmp_path_factory.mktemp(request.param)
+    codec = CODECS[request.param]
+    encoding = Encoding(codec=codec, sample_rate=RATE, channels=2, bitrate_bps=None if codec.lossless else 128000)
+    sound = tone(folder / "sound.wav", seconds=SECONDS, rate=RATE)
+    argv = hls_arguments("ffmpeg", Input(path=sound), encoding, folder=folder, segment_seconds=1.0, max_seconds=60)
+    subprocess.run(argv, check=True, cwd=folder, capture_output=True, timeout=60)
+    return encoding, [path.read_bytes() for path in sorted(folder.glob("segment_*"))]
+
+
+def test_whole_segments_are_counted(made: tuple[Encoding, list[bytes]]) -> None:
+    """All full segments hold the same number of frames, none is longer than asked for, and the sum is the sound."""
+    encoding, segments = made
+    samples = [count_segment(data, encoding).samples for data in segments]
+    full = encoding.frames_per_segment(1.0) * encoding.frame_samples
+    assert full <= RATE
+    assert set(samples[:-1]) == {full}
+    extra = 0 if encoding.codec.lossless else 3 * encoding.frame_samples
+    assert RATE * SECONDS <= sum(samples) <= RATE * SECONDS + extra
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_any_cut_is_noticed(made: tuple[Encoding, list[bytes]], data: st.DataObject) -> None:
+    """A segment that lost any part of its end, as on a full disk, is never taken for a whole one."""
+    encoding, segments = made
+    whole = segments[0]
+    cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
+    try:
+        counted = count_segment(cut, encoding)
+    except InternalError:
+        return
+    assert counted.packets < count_segment(whole, encoding).packets
+
+
+@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"\0\0\0\x10moovabcdefg"])
+def test_an_init_section_is_whole(data: bytes) -> None:
+    """An empty or cut initialisation section isn't published."""
+    with pytest.raises(InternalError):
+        check_init_section(data)
