@@ -32,7 +32,7 @@ class Attempt:
 
     async def run(self) -> None:
         """Work on the job and record how that ended. Being cancelled means that the server stops: the job goes back."""
-        log.info("job started", attempt=self._lease.job.attempt, live=self._lease.job.accepted_at is None)
+        log.info("job_started", attempt=self._lease.job.attempt, live=self._lease.job.accepted_at is None)
         try:
             ending = await self._work_under_watch()
         except asyncio.CancelledError:
@@ -61,12 +61,12 @@ class Attempt:
         except LeaseLost:
             return self._lose
         except InternalError:
-            log.exception("job attempt failed")
+            log.exception("job_attempt_failed")
             return self._release
         except Problem as problem:
             return partial(self._reject, problem.detail)
         except Exception:
-            log.exception("job attempt failed")
+            log.exception("job_attempt_failed")
             return self._release
         return partial(self._store.finish, self._lease, JobStatus.COMPLETED, result=result)
 
@@ -88,7 +88,7 @@ class Attempt:
             except LeaseLost:
                 return self._lose
             except Problem as problem:
-                log.warning("job lease not renewed", reason=problem.detail)
+                log.warning("job_lease_not_renewed", reason=problem.detail)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _release(self) -> Job:
@@ -108,12 +108,12 @@ class Attempt:
         try:
             job = await self._store.put_back(self._lease)
         except LeaseLost:
-            log.info("job lost")
+            log.info("job_lost")
         except Problem as problem:
             # A server that stops doesn't wait for its store: the next start finds the job.
-            log.warning("job not put back", reason=problem.detail)
+            log.warning("job_not_put_back", reason=problem.detail)
         else:
-            log.info("job waits again", status=job.status)
+            log.info("job_waits_again", status=job.status)
 
     async def _record(self, ending: Ending) -> None:
         """Tell the store how the job ended, again and again while the store fails, until the lease is over."""
@@ -121,18 +121,18 @@ class Attempt:
             try:
                 job = await ending()
             except LeaseLost:
-                log.info("job lost")
+                log.info("job_lost")
                 return
             except Problem as problem:
-                log.warning("job end not recorded", reason=problem.detail)
+                log.warning("job_end_not_recorded", reason=problem.detail)
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 # E.g. a result that JSON can't hold.
-                log.exception("job end not recorded")
+                log.exception("job_end_not_recorded")
                 ending = self._release
                 await asyncio.sleep(RETRY_SECONDS)
             else:
-                log.info("job ended" if job.status.ended else "job waits again", status=job.status, error=job.error)
+                log.info("job_ended" if job.status.ended else "job_waits_again", status=job.status, error=job.error)
                 await self._settle(job)
                 return
 
@@ -142,4 +142,4 @@ class Attempt:
         try:
             await self._work.settle(job)
         except Exception:
-            log.exception("job not settled")  # the next start sweeps
+            log.exception("job_not_settled")  # the next start sweeps

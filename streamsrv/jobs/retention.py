@@ -58,7 +58,7 @@ class Retention:
         try:
             await self._works[job.kind].discard(job)
         except Exception:
-            log.exception("job files not removed", job_id=job.id)
+            log.exception("job_files_not_removed", job_id=job.id)
             return False
-        log.info("job files removed", job_id=job.id, status=job.status)
+        log.info("job_files_removed", job_id=job.id, status=job.status)
         return True

@@ -57,7 +57,7 @@ class Runner:
 
     async def __aenter__(self) -> Self:
         for job in await self._store.recover():
-            log.info("job ended", job_id=job.id, status=job.status, error=job.error)
+            log.info("job_ended", job_id=job.id, status=job.status, error=job.error)
         self._main = asyncio.create_task(self._serve(), name="job runner")
         await self._started.wait()
         return self
@@ -129,7 +129,7 @@ class Runner:
         try:
             lease = await self._store.claim_upload(job_id)
         except Problem as problem:
-            log.warning("upload not claimed", job_id=job_id, reason=problem.detail)
+            log.warning("upload_not_claimed", job_id=job_id, reason=problem.detail)
             return
         if lease is not None:
             claimed.set_result(True)
@@ -145,7 +145,7 @@ class Runner:
                 if await self._store.get(job.id) is None:
                     await self._retention.discard(job)  # its row went while the work was being stopped
             except Exception:
-                log.exception("job attempt not settled")
+                log.exception("job_attempt_not_settled")
 
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
@@ -168,7 +168,7 @@ class Runner:
     async def _settle(self) -> None:
         expired = await self._store.expire()
         if expired:
-            log.warning("job leases ran out", count=expired)
+            log.warning("job_leases_ran_out", count=expired)
         await self._retention.discard_ended()
 
     async def _remove_old(self) -> None:
@@ -182,6 +182,6 @@ class Runner:
         try:
             await step()
         except Exception:
-            log.exception("job runner hindered")
+            log.exception("job_runner_hindered")
             await asyncio.sleep(RETRY_SECONDS)
             self.wake()

@@ -384,7 +384,7 @@ class TestProblems:
 
 async def until(true: Callable[[], bool]) -> None:
     async with asyncio.timeout(WAIT_SECONDS):
-        while not true():  # noqa: ASYNC110 - the log has no event to wait for
+        while not true():
             await asyncio.sleep(0.01)
 
 

@@ -55,7 +55,7 @@ class Receiver:
     async def has(self, size: int) -> None:
         """Wait until so many bytes of the file are there."""
         async with asyncio.timeout(5):
-            while self.size < size:  # noqa: ASYNC110 - nothing tells us of it
+            while self.size < size:
                 await asyncio.sleep(0.001)
 
     async def _open(self, part: FilePart, fields: Mapping[str, str]) -> "Receiver":
