@@ -78,6 +78,7 @@ async def serve(config: Config) -> None:
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=config.server.shutdown_seconds,
         read_bufsize=READ_BYTES,
+        auto_decompress=False,  # encoded bodies are refused; aiohttp would inflate them all the same
     )
     await runner.setup()
     try:

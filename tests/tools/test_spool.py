@@ -44,7 +44,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
 
 async def until(reached: Callable[[], bool]) -> None:
     async with asyncio.timeout(5):
-        while not reached():  # noqa: ASYNC110 - whatever it is, nothing tells us of it
+        while not reached():
             await asyncio.sleep(0.001)
 
 
