@@ -8,33 +8,33 @@ export const server = new EventTarget();
 let isReachable = null;
 
 function noteReachable(now) {
-  if (now !== isReachable) server.dispatchEvent(new Event(now ? "reachable" : "unreachable"));
-  isReachable = now;
+	if (now !== isReachable) server.dispatchEvent(new Event(now ? "reachable" : "unreachable"));
+	isReachable = now;
 }
 
 /** A problem+json text -> its sentence; anything else (a proxy's HTML) -> one that fits the status. */
 export function sentence(status, text) {
-  try {
-    const { detail, title } = JSON.parse(text);
-    return detail || title;
-  } catch {
-    return status >= 500 ? "The server failed on this request." : "The server refused this request.";
-  }
+	try {
+		const { detail, title } = JSON.parse(text);
+		return detail || title;
+	} catch {
+		return status >= 500 ? "The server failed on this request." : "The server refused this request.";
+	}
 }
 
 async function call(path, method = "GET") {
-  let response;
-  try {
-    response = await fetch(path, { method, cache: "no-store", signal: AbortSignal.timeout(15_000) });
-  } catch {
-    noteReachable(false);
-    throw new Error("The server can't be reached.");
-  }
-  noteReachable(true);
-  if (response.status === 404) return null;
-  const text = await response.text();
-  if (!response.ok) throw new Error(sentence(response.status, text));
-  return text ? JSON.parse(text) : null;
+	let response;
+	try {
+		response = await fetch(path, { method, cache: "no-store", signal: AbortSignal.timeout(15_000) });
+	} catch {
+		noteReachable(false);
+		throw new Error("The server can't be reached.");
+	}
+	noteReachable(true);
+	if (response.status === 404) return null;
+	const text = await response.text();
+	if (!response.ok) throw new Error(sentence(response.status, text));
+	return text ? JSON.parse(text) : null;
 }
 
 /** The job, or null when the server doesn't know it. */
@@ -43,13 +43,13 @@ export const getJob = (id) => call(jobPath(id));
 /** Cancels a running job (and gives it), removes one that ended. It is fine when it is gone already. */
 export const deleteJob = (id) => call(jobPath(id), "DELETE");
 
-/** Asks whether the server is there; `server` tells. */
+/** Asks whether the server is there. */
 export const knock = () => call("/health");
 
 /** {jobs, next}, newest first. `statuses` of [] are all; `before` is an earlier answer's `next`. */
 export function listJobs({ statuses = [], before, limit }) {
-  const query = { limit, ...(statuses.length && { status: statuses.join() }), ...(before && { before }) };
-  return call(`/v1/stream/jobs?${new URLSearchParams(query)}`);
+	const query = { limit, ...(statuses.length && { status: statuses.join() }), ...(before && { before }) };
+	return call(`/v1/stream/jobs?${new URLSearchParams(query)}`);
 }
 
 export const eventsPath = (id) => `${jobPath(id)}/events`;
@@ -57,15 +57,14 @@ export const eventsPath = (id) => `${jobPath(id)}/events`;
 /** Takes the upload named `id`. The options come before the file, so that encoding starts with the first bytes. */
 export const uploadPath = (id, options) => `${TRANSCODE}?${new URLSearchParams({ job_id: id, ...options })}`;
 
-// Playing goes to this page's own origin, whatever public address the server puts in its links: the page's policy
-// allows no other.
+// On this page's own origin, whatever public address the server puts in its links: the policy allows no other.
 export const playlistPath = (id, name) => `/v1/stream/hls/${id}/${name}`;
 
 /** The shell command that sends a file with these options; they go first, for the same reason. */
 export function curlCommand(options, fileName) {
-  const fields = Object.entries(options).filter(([, value]) => value).map(([name, value]) => `-F ${name}=${value}`);
-  // Commas and semicolons end a path in curl's -F unless it is quoted inside the argument, too.
-  const path = /[,;"\\]/.test(fileName) ? `"${fileName.replace(/["\\]/g, "\\$&")}"` : fileName;
-  const file = `file=@${path}`.replace(/["\\$`]/g, "\\$&");
-  return `curl ${fields.join(" ")} -F "${file}" ${location.origin}${TRANSCODE}`;
+	const fields = Object.entries(options).filter(([, value]) => value).map(([name, value]) => `-F ${name}=${value}`);
+	// Commas and semicolons end a path in curl's -F unless it is quoted inside the argument, too.
+	const path = /[,;"\\]/.test(fileName) ? `"${fileName.replace(/["\\]/g, "\\$&")}"` : fileName;
+	const file = `file=@${path}`.replace(/["\\$`]/g, "\\$&");
+	return `curl ${fields.join(" ")} -F "${file}" ${location.origin}${TRANSCODE}`;
 }

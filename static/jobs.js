@@ -11,47 +11,47 @@ export const isActive = ({ state }) => !["ready", "failed", "cancelled"].include
 
 /** One word for what a person should see: queued, sending, waiting, working, ready, failed or cancelled. */
 function stateOf({ job, upload }) {
-  if (isEnded(job)) return ENDED[job.status];
-  if (upload && upload.state !== "sent") return upload.state;
-  if (job?.phase === "uploading" && !upload) return "sending";
-  return job?.phase === "working" ? "working" : "waiting";
+	if (isEnded(job)) return ENDED[job.status];
+	if (upload && upload.state !== "sent") return upload.state;
+	if (job?.phase === "uploading" && !upload) return "sending";
+	return job?.phase === "working" ? "working" : "waiting";
 }
 
 export class Jobs extends EventTarget {
-  #entries = new Map();
-  #removed = new Set();
+	#entries = new Map();
+	#removed = new Set();
 
-  get(id) {
-    return this.#entries.get(id);
-  }
+	get(id) {
+		return this.#entries.get(id);
+	}
 
-  /** Newest first. */
-  all() {
-    return [...this.#entries.values()].sort((a, b) => b.order - a.order);
-  }
+	/** Newest first. */
+	all() {
+		return [...this.#entries.values()].sort((a, b) => b.order - a.order);
+	}
 
-  heard(job) {
-    // Answers can overtake each other: what was removed stays away, and what has ended has ended.
-    if (this.#removed.has(job.id) || (isEnded(this.get(job.id)?.job) && !isEnded(job))) return;
-    this.#update(job.id, Date.parse(job.created_at), { job });
-  }
+	heard(job) {
+		// Answers can overtake each other: what was removed stays away, and what has ended has ended.
+		if (this.#removed.has(job.id) || (isEnded(this.get(job.id)?.job) && !isEnded(job))) return;
+		this.#update(job.id, Date.parse(job.created_at), { job });
+	}
 
-  sending(upload) {
-    this.#update(upload.id, upload.addedAt, { upload });
-  }
+	sending(upload) {
+		this.#update(upload.id, upload.addedAt, { upload });
+	}
 
-  remove(id) {
-    this.#removed.add(id);
-    this.#entries.delete(id);
-    this.dispatchEvent(new Event("remove"));
-  }
+	remove(id) {
+		this.#removed.add(id);
+		this.#entries.delete(id);
+		this.dispatchEvent(new Event("remove"));
+	}
 
-  #update(id, order, change) {
-    const before = this.get(id);
-    const entry = { id, job: null, upload: null, order, ...before, ...change };
-    entry.state = stateOf(entry);
-    entry.isPlayable = Boolean(entry.job?.live_url || entry.job?.manifest_url);
-    this.#entries.set(id, entry);
-    this.dispatchEvent(new CustomEvent("change", { detail: { entry, before } }));
-  }
+	#update(id, order, change) {
+		const before = this.get(id);
+		const entry = { id, job: null, upload: null, order, ...before, ...change };
+		entry.state = stateOf(entry);
+		entry.isPlayable = Boolean(entry.job?.live_url || entry.job?.manifest_url);
+		this.#entries.set(id, entry);
+		this.dispatchEvent(new CustomEvent("change", { detail: { entry, before } }));
+	}
 }

@@ -4,101 +4,101 @@ import { listJobs } from "./api.js";
 import { Card } from "./card.js";
 import { day } from "./format.js";
 import { isActive } from "./jobs.js";
+import { $ } from "./notice.js";
 
 const PAGE = 30;
 const FILTERS = {
-  all: { statuses: [], shows: () => true, nothing: "" },
-  running: { statuses: ["Pending", "Processing"], shows: isActive, nothing: "Nothing is running." },
-  ready: { statuses: ["Completed"], shows: ({ state }) => state === "ready", nothing: "Nothing is ready yet." },
-  failed: { statuses: ["Failed", "Cancelled"], shows: ({ state }) => state === "failed" || state === "cancelled", nothing: "Nothing has failed." },
+	all: { statuses: [], shows: () => true, nothing: "" },
+	running: { statuses: ["Pending", "Processing"], shows: isActive, nothing: "Nothing is running." },
+	ready: { statuses: ["Completed"], shows: ({ state }) => state === "ready", nothing: "Nothing is ready yet." },
+	failed: { statuses: ["Failed", "Cancelled"], shows: ({ state }) => state === "failed" || state === "cancelled", nothing: "Nothing has failed." },
 };
-const $ = (id) => document.getElementById(id);
 
 /** Makes these the children, in order. What is in its place is not touched, so that the focus stays. */
 function place(parent, children) {
-  for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
-  children.forEach((child, i) => parent.children[i] === child || parent.insertBefore(child, parent.children[i] ?? null));
+	for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
+	children.forEach((child, i) => parent.children[i] === child || parent.insertBefore(child, parent.children[i] ?? null));
 }
 
 export class List {
-  #jobs;
-  #act;
-  #playing;
-  #cards = new Map();
-  #days = new Map();
-  #pages = new Map();
-  #filter = "all";
+	#jobs;
+	#act;
+	#playing;
+	#cards = new Map();
+	#days = new Map();
+	#pages = new Map();
+	#filter = "all";
 
-  /** `act(action, entry)` does what a card's button says; `playing(id)` is what the player does with a job. */
-  constructor(jobs, { act, playing }) {
-    this.#jobs = jobs;
-    this.#act = act;
-    this.#playing = playing;
-    jobs.addEventListener("change", ({ detail: { entry, before } }) => {
-      this.refresh(entry.id);
-      if (before?.state !== entry.state) this.arrange();
-    });
-    jobs.addEventListener("remove", () => this.arrange());
-    $("load-more").addEventListener("click", () => this.load());
-    $("filter").addEventListener("change", ({ target }) => {
-      this.#filter = target.value;
-      this.arrange();
-      if (!this.#pages.has(this.#filter)) this.load();
-    });
-  }
+	/** `act(action, entry)` does what a card's button says; `playing(id)` is what the player does with a job. */
+	constructor(jobs, { act, playing }) {
+		this.#jobs = jobs;
+		this.#act = act;
+		this.#playing = playing;
+		jobs.addEventListener("change", ({ detail: { entry, before } }) => {
+			this.refresh(entry.id);
+			if (before?.state !== entry.state) this.arrange();
+		});
+		jobs.addEventListener("remove", () => this.arrange());
+		$("load-more").addEventListener("click", () => this.load());
+		$("filter").addEventListener("change", ({ target }) => {
+			this.#filter = target.value;
+			this.arrange();
+			if (!this.#pages.has(this.#filter)) this.load();
+		});
+	}
 
-  /** Brings the first page, or the next one, from the server. */
-  async load() {
-    const filter = this.#filter;
-    const query = { statuses: FILTERS[filter].statuses, before: this.#pages.get(filter)?.next, limit: PAGE };
-    // When the server can't be reached the page says so, and loads when it can.
-    const page = await listJobs(query).catch(() => null);
-    if (page) {
-      this.#pages.set(filter, { next: page.next, oldest: page.next ? Date.parse(page.jobs.at(-1)?.created_at) : 0 });
-      page.jobs.forEach((job) => this.#jobs.heard(job));
-    }
-    this.arrange();
-  }
+	/** Brings the first page, or the next one, from the server. */
+	async load() {
+		const filter = this.#filter;
+		const query = { statuses: FILTERS[filter].statuses, before: this.#pages.get(filter)?.next, limit: PAGE };
+		// When the server can't be reached the page says so, and the watch asks again.
+		const page = await listJobs(query).catch(() => null);
+		if (page) {
+			this.#pages.set(filter, { next: page.next, oldest: page.next ? Date.parse(page.jobs.at(-1)?.created_at) : 0 });
+			page.jobs.forEach((job) => this.#jobs.heard(job));
+		}
+		this.arrange();
+	}
 
-  /** Shows a job as it is now. */
-  refresh(id) {
-    this.#cards.get(id)?.update(this.#jobs.get(id), this.#playing(id));
-  }
+	/** Shows a job as it is now. */
+	refresh(id) {
+		this.#cards.get(id)?.update(this.#jobs.get(id), this.#playing(id));
+	}
 
-  arrange() {
-    const { shows, nothing } = FILTERS[this.#filter];
-    const { next, oldest = 0 } = this.#pages.get(this.#filter) ?? {};
-    // What another filter brought in from further back than this one has been read would leave gaps.
-    const visible = this.#jobs.all().filter((entry) => shows(entry) && entry.order >= oldest);
-    const days = new Map();
-    for (const entry of visible) {
-      const name = day(new Date(entry.order));
-      days.set(name, [...(days.get(name) ?? []), this.#card(entry)]);
-    }
-    place($("list"), [...days].map(([name, cards]) => this.#day(name, cards)));
-    for (const id of this.#cards.keys()) if (!this.#jobs.get(id)) this.#cards.delete(id);
-    $("page").dataset.empty = !this.#jobs.all().length;
-    $("nothing").hidden = visible.length > 0;
-    $("nothing").textContent = nothing;
-    $("load-more").hidden = !next;
-  }
+	arrange() {
+		const { shows, nothing } = FILTERS[this.#filter];
+		const { next, oldest = 0 } = this.#pages.get(this.#filter) ?? {};
+		// What another filter brought in from further back than this one has been read would leave gaps.
+		const visible = this.#jobs.all().filter((entry) => shows(entry) && entry.order >= oldest);
+		const days = new Map();
+		for (const entry of visible) {
+			const name = day(new Date(entry.order));
+			days.set(name, [...(days.get(name) ?? []), this.#card(entry)]);
+		}
+		place($("list"), [...days].map(([name, cards]) => this.#day(name, cards)));
+		for (const id of this.#cards.keys()) if (!this.#jobs.get(id)) this.#cards.delete(id);
+		$("page").className = `page ${this.#jobs.all().length ? "filled" : "empty"}`;
+		$("nothing").hidden = visible.length > 0;
+		$("nothing").textContent = nothing;
+		$("load-more").hidden = !next;
+	}
 
-  #day(name, cards) {
-    if (!this.#days.has(name)) {
-      const section = $("day-template").content.firstElementChild.cloneNode(true);
-      section.firstElementChild.textContent = name;
-      this.#days.set(name, section);
-    }
-    const section = this.#days.get(name);
-    place(section.lastElementChild, cards);
-    return section;
-  }
+	#day(name, cards) {
+		if (!this.#days.has(name)) {
+			const section = $("day-template").content.firstElementChild.cloneNode(true);
+			section.firstElementChild.textContent = name;
+			this.#days.set(name, section);
+		}
+		const section = this.#days.get(name);
+		place(section.lastElementChild, cards);
+		return section;
+	}
 
-  #card(entry) {
-    if (!this.#cards.has(entry.id)) {
-      this.#cards.set(entry.id, new Card(entry, this.#act));
-      this.refresh(entry.id);
-    }
-    return this.#cards.get(entry.id).element;
-  }
+	#card(entry) {
+		if (!this.#cards.has(entry.id)) {
+			this.#cards.set(entry.id, new Card(entry, this.#act));
+			this.refresh(entry.id);
+		}
+		return this.#cards.get(entry.id).element;
+	}
 }

@@ -1,7 +1,7 @@
-// A classic script in the head, so that a remembered theme is there before the first paint.
+// In the head and no module, so that a remembered theme is there before the first paint.
 try {
-  const remembered = localStorage.getItem("theme");
-  if (remembered === "light" || remembered === "dark") document.documentElement.dataset.theme = remembered;
+	const remembered = localStorage.getItem("theme");
+	if (remembered === "light" || remembered === "dark") document.documentElement.dataset.theme = remembered;
 } catch {
-  // Storage is off in this browser: the system's theme is used.
+	// Storage is off: the system's theme is used.
 }

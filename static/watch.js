@@ -12,90 +12,90 @@ const HIDDEN_POLL_MS = 30_000;
 const AGAIN_AFTER_MS = 15_000;
 
 export class Watch {
-  #jobs;
-  #uploads;
-  #streams = new Map();
-  #refusedAt = new Map();
-  #timer = null;
-  #isPolling = false;
-  #isReachable = true;
+	#jobs;
+	#uploads;
+	#streams = new Map();
+	#refusedAt = new Map();
+	#timer = null;
+	#isPolling = false;
+	#isReachable = true;
 
-  constructor(jobs, uploads) {
-    this.#jobs = jobs;
-    this.#uploads = uploads;
-    jobs.addEventListener("change", ({ detail: { entry, before } }) => before?.state === entry.state || this.arrange());
-    jobs.addEventListener("remove", () => this.arrange());
-    document.addEventListener("visibilitychange", () => this.arrange());
-    server.addEventListener("reachable", () => { this.#isReachable = true; });
-    server.addEventListener("unreachable", () => {
-      this.#isReachable = false;
-      this.#schedule(POLL_MS);
-    });
-  }
+	constructor(jobs, uploads) {
+		this.#jobs = jobs;
+		this.#uploads = uploads;
+		jobs.addEventListener("change", ({ detail: { entry, before } }) => before?.state === entry.state || this.arrange());
+		jobs.addEventListener("remove", () => this.arrange());
+		document.addEventListener("visibilitychange", () => this.arrange());
+		server.addEventListener("reachable", () => { this.#isReachable = true; });
+		server.addEventListener("unreachable", () => {
+			this.#isReachable = false;
+			this.#schedule(POLL_MS);
+		});
+	}
 
-  /** Opens and closes streams for what runs now. */
-  arrange() {
-    const most = document.hidden ? 0 : this.#uploads.inFlight ? 1 : 3;
-    const recently = Date.now() - AGAIN_AFTER_MS;
-    const open = this.#running().filter(({ id, job }) => job && !(this.#refusedAt.get(id) > recently));
-    const wanted = open.slice(0, most).map(({ id }) => id);
-    for (const id of this.#streams.keys()) if (!wanted.includes(id)) this.#close(id);
-    for (const id of wanted) if (!this.#streams.has(id)) this.#open(id);
-    this.#schedule(0);
-  }
+	/** Opens and closes streams for what runs now. */
+	arrange() {
+		const most = document.hidden ? 0 : this.#uploads.inFlight ? 1 : 3;
+		const recently = Date.now() - AGAIN_AFTER_MS;
+		const open = this.#running().filter(({ id, job }) => job && !(this.#refusedAt.get(id) > recently));
+		const wanted = open.slice(0, most).map(({ id }) => id);
+		for (const id of this.#streams.keys()) if (!wanted.includes(id)) this.#close(id);
+		for (const id of wanted) if (!this.#streams.has(id)) this.#open(id);
+		this.#schedule(0);
+	}
 
-  #running() {
-    return this.#jobs.all().filter(({ job, upload }) => (job ? !isEnded(job) : ["sending", "sent"].includes(upload.state)));
-  }
+	#running() {
+		return this.#jobs.all().filter(({ job, upload }) => (job ? !isEnded(job) : ["sending", "sent"].includes(upload.state)));
+	}
 
-  #open(id) {
-    const source = new EventSource(eventsPath(id));
-    this.#streams.set(id, source);
-    source.addEventListener("job", ({ data }) => {
-      const job = JSON.parse(data);
-      if (isEnded(job)) this.#close(id); // else it would connect again
-      this.#jobs.heard(job);
-    });
-    source.onerror = () => {
-      // While it is CONNECTING the browser tries again by itself.
-      if (source.readyState === EventSource.CLOSED) {
-        this.#close(id);
-        this.#refusedAt.set(id, Date.now());
-      }
-      this.#schedule(POLL_MS);
-    };
-  }
+	#open(id) {
+		const source = new EventSource(eventsPath(id));
+		this.#streams.set(id, source);
+		source.addEventListener("job", ({ data }) => {
+			const job = JSON.parse(data);
+			if (isEnded(job)) this.#close(id); // else it would connect again
+			this.#jobs.heard(job);
+		});
+		source.onerror = () => {
+			// While it is CONNECTING the browser tries again by itself.
+			if (source.readyState === EventSource.CLOSED) {
+				this.#close(id);
+				this.#refusedAt.set(id, Date.now());
+			}
+			this.#schedule(POLL_MS);
+		};
+	}
 
-  #close(id) {
-    this.#streams.get(id)?.close();
-    this.#streams.delete(id);
-  }
+	#close(id) {
+		this.#streams.get(id)?.close();
+		this.#streams.delete(id);
+	}
 
-  #schedule(delayMs) {
-    clearTimeout(this.#timer);
-    if (!this.#isPolling) this.#timer = setTimeout(() => this.#poll(), delayMs);
-  }
+	#schedule(delayMs) {
+		clearTimeout(this.#timer);
+		if (!this.#isPolling) this.#timer = setTimeout(() => this.#poll(), delayMs);
+	}
 
-  async #poll() {
-    this.#isPolling = true;
-    // What can't be reached is told by `server`; the next round tries again.
-    await (this.#isReachable ? this.#catchUp() : knock()).catch(() => null);
-    this.#isPolling = false;
-    const isCovered = this.#running().every(({ id }) => this.#streams.get(id)?.readyState === EventSource.OPEN);
-    this.#schedule(document.hidden ? HIDDEN_POLL_MS : isCovered && this.#isReachable ? IDLE_POLL_MS : POLL_MS);
-  }
+	async #poll() {
+		this.#isPolling = true;
+		// What can't be reached is told by `server`; the next round tries again.
+		await (this.#isReachable ? this.#catchUp() : knock()).catch(() => null);
+		this.#isPolling = false;
+		const isCovered = this.#running().every(({ id }) => this.#streams.get(id)?.readyState === EventSource.OPEN);
+		this.#schedule(document.hidden ? HIDDEN_POLL_MS : isCovered && this.#isReachable ? IDLE_POLL_MS : POLL_MS);
+	}
 
-  // Jobs of other clients come into the list this way, too.
-  async #catchUp() {
-    const { jobs } = await listJobs({ limit: 50 });
-    for (const job of jobs) this.#jobs.heard(job);
-    const told = new Set([...jobs.map(({ id }) => id), ...this.#streams.keys()]);
-    // Those being sent from here are not on the server before their first bytes are.
-    const rest = this.#running().filter(({ id, upload }) => !told.has(id) && upload?.state !== "sending");
-    for (const { id } of rest) {
-      const job = await getJob(id);
-      if (job) this.#jobs.heard(job);
-      else this.#jobs.remove(id); // by somebody else
-    }
-  }
+	// Jobs of other clients come into the list this way, too.
+	async #catchUp() {
+		const { jobs } = await listJobs({ limit: 50 });
+		for (const job of jobs) this.#jobs.heard(job);
+		const told = new Set([...jobs.map(({ id }) => id), ...this.#streams.keys()]);
+		// Those being sent from here are not on the server before their first bytes are.
+		const rest = this.#running().filter(({ id, upload }) => !told.has(id) && upload?.state !== "sending");
+		for (const { id } of rest) {
+			const job = await getJob(id);
+			if (job) this.#jobs.heard(job);
+			else this.#jobs.remove(id); // by somebody else
+		}
+	}
 }

@@ -9,85 +9,85 @@ const MIDDLE = 20; // pixels; half the height
 const isInit = (data) => String.fromCharCode(...data.subarray(4, 8)) === "ftyp";
 
 export class Waveform {
-  #box;
-  #paths;
-  #turn = 0;
-  #init = new Uint8Array();
-  #peaks = [];
-  #done = new Set();
-  #seconds = 0;
-  #isDrawing = false;
+	#box;
+	#paths;
+	#turn = 0;
+	#init = new Uint8Array();
+	#peaks = [];
+	#done = new Set();
+	#seconds = 0;
+	#isDrawing = false;
 
-  /** `box` is the element whose width the wave has, `paths` the SVG paths that show it. */
-  constructor(box, paths) {
-    this.#box = box;
-    this.#paths = paths;
-    new ResizeObserver(() => this.#draw()).observe(box);
-  }
+	/** `box` is the element whose width the wave has, `paths` the SVG paths that show it. */
+	constructor(box, paths) {
+		this.#box = box;
+		this.#paths = paths;
+		new ResizeObserver(() => this.#draw()).observe(box);
+	}
 
-  clear() {
-    this.#turn += 1;
-    this.#init = new Uint8Array();
-    this.#peaks = [];
-    this.#done.clear();
-    this.#draw();
-  }
+	clear() {
+		this.#turn += 1;
+		this.#init = new Uint8Array();
+		this.#peaks = [];
+		this.#done.clear();
+		this.#draw();
+	}
 
-  /** Spans so many seconds from now on. */
-  stretch(seconds) {
-    if (seconds !== this.#seconds) this.#draw();
-    this.#seconds = seconds;
-  }
+	/** Spans so many seconds from now on. */
+	stretch(seconds) {
+		if (seconds !== this.#seconds) this.#draw();
+		this.#seconds = seconds;
+	}
 
-  /** Takes `data` (Uint8Array): an initialisation section, or segment `number`, which starts at `startSeconds`. */
-  async add({ startSeconds, number, data }) {
-    if (isInit(data)) {
-      this.#init = data.slice();
-      return;
-    }
-    if (this.#done.has(number)) return;
-    this.#done.add(number);
-    const turn = this.#turn;
-    try {
-      const file = await new Blob([this.#init, data]).arrayBuffer();
-      const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(file);
-      if (turn === this.#turn) this.#measure(sound.getChannelData(0), Math.round(startSeconds / STEP_SECONDS));
-    } catch {
-      // Not every browser decodes every container here. The bar stays plain; playing isn't touched.
-    }
-  }
+	/** Takes `data` (Uint8Array): an initialisation section, or segment `number`, which starts at `startSeconds`. */
+	async add({ startSeconds, number, data }) {
+		if (isInit(data)) {
+			this.#init = data.slice();
+			return;
+		}
+		if (this.#done.has(number)) return;
+		this.#done.add(number);
+		const turn = this.#turn;
+		try {
+			const file = await new Blob([this.#init, data]).arrayBuffer();
+			const sound = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(file);
+			if (turn === this.#turn) this.#measure(sound.getChannelData(0), Math.round(startSeconds / STEP_SECONDS));
+		} catch {
+			// Not every browser decodes every container here. The bar stays plain; playing isn't touched.
+		}
+	}
 
-  #measure(samples, first) {
-    const step = RATE * STEP_SECONDS;
-    for (let i = 0; i < samples.length; i += 1) {
-      const at = first + Math.floor(i / step);
-      this.#peaks[at] = Math.max(this.#peaks[at] ?? 0, Math.abs(samples[i]));
-    }
-    this.#draw();
-  }
+	#measure(samples, first) {
+		const step = RATE * STEP_SECONDS;
+		for (let i = 0; i < samples.length; i += 1) {
+			const at = first + Math.floor(i / step);
+			this.#peaks[at] = Math.max(this.#peaks[at] ?? 0, Math.abs(samples[i]));
+		}
+		this.#draw();
+	}
 
-  #draw() {
-    if (this.#isDrawing) return;
-    this.#isDrawing = true;
-    requestAnimationFrame(() => {
-      this.#isDrawing = false;
-      const shape = this.#shape(this.#box.clientWidth);
-      for (const path of this.#paths) path.setAttribute("d", shape);
-    });
-  }
+	#draw() {
+		if (this.#isDrawing) return;
+		this.#isDrawing = true;
+		requestAnimationFrame(() => {
+			this.#isDrawing = false;
+			const shape = this.#shape(this.#box.clientWidth);
+			for (const path of this.#paths) path.setAttribute("d", shape);
+		});
+	}
 
-  // The loudest part so far fills the height.
-  #shape(width) {
-    const stepsPerBar = (this.#seconds / STEP_SECONDS / width) * BAR_PIXELS;
-    const loudest = this.#peaks.reduce((most, peak) => Math.max(most, peak), 0.05);
-    let shape = "";
-    for (let bar = 0; this.#peaks.length && bar * BAR_PIXELS < width; bar += 1) {
-      const from = Math.floor(bar * stepsPerBar);
-      const peaks = this.#peaks.slice(from, Math.max(from + 1, Math.floor((bar + 1) * stepsPerBar)));
-      const peak = peaks.reduce((most, one) => Math.max(most, one), -1);
-      const half = Math.max(0.5, (peak / loudest) ** 0.8 * (MIDDLE - 2));
-      if (peak >= 0) shape += `M${bar * BAR_PIXELS + 2} ${(MIDDLE - half).toFixed(1)}v${(half * 2).toFixed(1)}`;
-    }
-    return shape;
-  }
+	// The loudest part so far fills the height.
+	#shape(width) {
+		const stepsPerBar = (this.#seconds / STEP_SECONDS / width) * BAR_PIXELS;
+		const loudest = this.#peaks.reduce((most, peak) => Math.max(most, peak), 0.05);
+		let shape = "";
+		for (let bar = 0; this.#peaks.length && bar * BAR_PIXELS < width; bar += 1) {
+			const from = Math.floor(bar * stepsPerBar);
+			const peaks = this.#peaks.slice(from, Math.max(from + 1, Math.floor((bar + 1) * stepsPerBar)));
+			const peak = peaks.reduce((most, one) => Math.max(most, one), -1);
+			const half = Math.max(0.5, (peak / loudest) ** 0.8 * (MIDDLE - 2));
+			if (peak >= 0) shape += `M${bar * BAR_PIXELS + 2} ${(MIDDLE - half).toFixed(1)}v${(half * 2).toFixed(1)}`;
+		}
+		return shape;
+	}
 }

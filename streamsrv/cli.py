@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from streamsrv import __version__
 from streamsrv.config import Config, load_config, shipped
@@ -18,8 +19,14 @@ from streamsrv.server import CannotStart, run
 # sysexits.h: something is wrong with the configuration, and trying again won't help.
 _EX_CONFIG = 78
 
-_CONFIG = click.option("--config", "file", type=click.Path(path_type=Path), help="A TOML file of settings.")
-_DATA_DIR = click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything that lasts is kept.")
+_PATH = click.Path(path_type=Path)
+_CONFIG = click.option("--config", "file", metavar="FILE", type=_PATH, help="A TOML file of settings.")
+_DATA_DIR = click.option(
+    "--data-dir",
+    metavar="DIR",
+    type=_PATH,
+    help="Where everything that lasts is kept; var, in the current directory, unless told otherwise.",
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,11 +40,16 @@ def main() -> None:
 
 @main.command()
 @_CONFIG
-@click.option("--host", "hosts", multiple=True, help="An address to listen on; may be given several times.")
-@click.option("--port", "ports", multiple=True, type=int, help="A port to listen on; may be given several times.")
+@click.option("--host", "hosts", metavar="ADDRESS", multiple=True, help="An address to listen on; may be repeated.")
+@click.option(
+    "--port", "ports", metavar="NUMBER", multiple=True, type=int, help="A port, on each address; may be repeated."
+)
 @_DATA_DIR
 def serve(file: Path | None, hosts: tuple[str, ...], ports: tuple[int, ...], data_dir: Path | None) -> None:
-    """Serve until interrupted (http://localhost:8080 unless told otherwise)."""
+    """Serve until interrupted.
+
+    It listens on http://localhost:8080 unless told otherwise.
+    """
     flags = {"hosts": list(hosts), "ports": list(ports), "data_dir": data_dir}
     config = _load(file, flags)
     try:
@@ -92,10 +104,19 @@ def _load(file: Path | None, server_flags: dict[str, object]) -> Config:
     try:
         return load_config(file, {"server": given})
     except ValidationError as error:
-        lines = (f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in error.errors())
-        _give_up("These settings can't be used:\n  " + "\n  ".join(lines))
-    except (OSError, ValueError) as error:
+        _give_up("These settings can't be used:\n  " + "\n  ".join(map(_in_words, error.errors())))
+    except OSError as error:
+        _give_up(f"The settings can't be read: {error.filename}: {error.strerror}")
+    except ValueError as error:
         _give_up(f"The settings can't be read: {error}")
+
+
+def _in_words(mistake: ErrorDetails) -> str:
+    """One line: which key, and what is wrong with its value."""
+    key = ".".join(map(str, mistake["loc"]))
+    if mistake["type"] == "extra_forbidden":
+        return f"{key}: There is no such setting"
+    return f"{key}: {mistake['msg'].removeprefix('Value error, ')}"
 
 
 def _give_up(line: str) -> NoReturn:

@@ -53,6 +53,7 @@ class Intake:
         self._now = now
         self._spool: Spool | None = None
         self._task: asyncio.Task[object] | None = None
+        self._submitted = False
         self._cancelled = False
         self._may_start = False
 
@@ -71,9 +72,10 @@ class Intake:
             options=options.model_dump(mode="json"),
             created_at=self._now,
         )
+        self._task = asyncio.current_task()  # from the next line on somebody may find the job and cancel it
         await self._store.submit(job)
+        self._submitted = True
         self._spool = await self._spools.create(self.job_id)
-        self._task = asyncio.current_task()
         self._may_start = any(name in known for name in ENCODING_FIELDS)
         log.info("upload_started", job_id=self.job_id, source_name=part.filename, expected_bytes=self._expected_bytes)
         return self
@@ -101,7 +103,7 @@ class Intake:
 
     async def refuse(self, error: BaseException) -> None:
         """The upload didn't arrive or can't be used: the job ends Failed and its bytes go."""
-        if self._spool is None:
+        if not self._submitted:
             return
         words = error.detail if isinstance(error, Problem) else _CUT_OFF
         await self._store.refuse(self.job_id, words)
@@ -109,14 +111,14 @@ class Intake:
         if job is not None and job.accepted_at is not None:
             self._spools.release(self.job_id)  # it had been accepted just before: the file is the job's now
             return
-        await self._spool.abort()
+        if self._spool is not None:
+            await self._spool.abort()
         await self._storage.remove(source_key(self.job_id))
-        self._spools.release(self.job_id)
         log.info("upload_refused", job_id=self.job_id, reason=words)
 
     def cancel(self) -> None:
         """Somebody cancelled the job while it is being sent: stop reading."""
-        if self._task is not None:
+        if self._task is not None and not self._cancelled:
             self._cancelled = True
             self._task.cancel()
 

@@ -1,29 +1,24 @@
 """Do the job: decode an upload, growing or whole, encode it and publish its segments."""
 
-import asyncio
-import os
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import structlog
 
 from streamsrv.errors import InternalError, Problem
+from streamsrv.hls.material import Material, growing_material, whole_material
 from streamsrv.hls.profiles import encoding_for
 from streamsrv.hls.publisher import Publisher
 from streamsrv.hls.schema import StreamOptions
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.arguments import Encoding, Input, hls_arguments
-from streamsrv.media.checks import check_declared_length, check_outcome, check_published
+from streamsrv.media.arguments import Encoding, hls_arguments
+from streamsrv.media.checks import check_declared_length, check_outcome, check_published, check_size
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.declared import Declared, declared, xing_header
 from streamsrv.media.ffmpeg import Ffmpeg
 from streamsrv.media.playlist import finished_segment
-from streamsrv.media.probe import Source, probe
-from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
 from streamsrv.storage.storage import Storage
@@ -32,16 +27,6 @@ log = structlog.get_logger()
 
 _TICK_SECONDS = 0.5
 _UPLOADS = "uploads"
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What one attempt reads: a whole file by its path, or a growing one through `feed`, with what its start tells."""
-
-    input: Input
-    source: Source
-    declared: Declared | None
-    feed: AsyncIterator[bytes] | None = None
 
 
 class HlsWork:
@@ -96,8 +81,10 @@ class HlsWork:
         job = assignment.job
         async with self._storage.scratch(f"{job.id}.{job.attempt}.live") as folder:
             try:
-                material = await self._growing_material(spool, folder)
-                return await self._encode(assignment, job, material, folder, f"{job.attempt}.live")
+                material = await growing_material(self._tools, spool, folder)
+                result = await self._encode(assignment, job, material, folder, f"{job.attempt}.live")
+                check_size(material.promised_bytes, spool.size)
+                return result  # noqa: TRY300 - the checks belong to what may fail
             except (SpoolAborted, OSError) as error:
                 log.info("live_attempt_ended", job_id=job.id, reason=repr(error))
             except Problem as problem:
@@ -109,31 +96,8 @@ class HlsWork:
         if path is None:
             raise InternalError("The upload's file is gone.")
         async with self._storage.scratch(f"{job.id}.{job.attempt}") as folder:
-            material = await self._whole_material(path)
+            material = await whole_material(self._tools, path)
             return await self._encode(assignment, job, material, folder, f"{job.attempt}")
-
-    async def _whole_material(self, path: Path) -> Material:
-        source = await probe(self._tools, path)
-        head = await asyncio.to_thread(_read_head, path)
-        return Material(Input(path=path), source, declared(head, source))
-
-    async def _growing_material(self, spool: Spool, folder: Path) -> Material:
-        head = await spool.head(HEAD_BYTES)
-        if id3_length(head) > 0:
-            head = await spool.head(id3_length(head) + HEAD_BYTES)
-        container = sniff(head)
-        if container is None or not container.pipeable:
-            raise InternalError("This container can't be decoded while it arrives.")
-        # The spool's own name goes to storage when the upload ends; this one stays as long as it is read.
-        link = folder / "source"
-        await asyncio.to_thread(os.link, spool.path, link)
-        source = await probe(self._tools, link, demuxer=container.demuxer)
-        xing = xing_header(head) if container.name == "mp3" else None
-        # From a pipe ffmpeg plays the encoder's padding, too; from a file it leaves it out.
-        end = xing.samples if xing is not None and xing.trimmed else None
-        return Material(
-            Input(demuxer=container.demuxer, end_sample=end), source, declared(head, source), spool.chunks()
-        )
 
     async def _encode(
         self, assignment: Assignment, job: Job, material: Material, folder: Path, attempt: str
@@ -158,7 +122,7 @@ class HlsWork:
             published=await self._store.segments(job.id),
         )
         async with self._child(material, encoding, folder) as child:
-            await self._follow(child, publisher, assignment, material, encoding)
+            await self._follow(child, publisher, assignment, material)
             outcome = await child.outcome()
         check_outcome(
             outcome,
@@ -183,9 +147,7 @@ class HlsWork:
         limits = ChildLimits(cpu_seconds=60 + int(self._max_seconds))
         return Ffmpeg(self._tools, argv, folder=folder, readable=readable, feed=material.feed, limits=limits)
 
-    async def _follow(
-        self, child: Ffmpeg, publisher: Publisher, assignment: Assignment, material: Material, encoding: Encoding
-    ) -> None:
+    async def _follow(self, child: Ffmpeg, publisher: Publisher, assignment: Assignment, material: Material) -> None:
         """Publish what the child finishes until it ends, and report how far it is."""
         while (lines := await child.read_lines(_TICK_SECONDS)) is not None:
             progress = _progress(child, assignment.job, material)
@@ -210,9 +172,3 @@ def _progress(child: Ffmpeg, job: Job, material: Material) -> float | None:
         return min(99.0, 100 * child.fed_bytes / job.source_bytes) if job.source_bytes else None
     length = material.declared.seconds if material.declared else material.source.duration_seconds
     return min(99.0, 100 * child.out_seconds / length) if length else None
-
-
-def _read_head(path: Path) -> bytes:
-    with path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
-        return head + file.read(id3_length(head))

@@ -86,6 +86,13 @@ def check_published(outcome: Outcome, counted: Counted, encoding: Encoding) -> N
         raise InternalError("Segments are missing.")
 
 
+def check_size(promised_bytes: int | None, actual_bytes: int) -> None:
+    """The file is as long as it says itself."""
+    if promised_bytes is not None and actual_bytes < promised_bytes:
+        missing = promised_bytes - actual_bytes
+        raise UnusableFile(f"The file ends in the middle: {missing} of {promised_bytes} bytes are missing.")
+
+
 def check_declared_length(declared: Declared | None, max_seconds: float) -> None:
     """Refuse what is too long before any work is done on it."""
     if declared is not None and declared.seconds > max_seconds:

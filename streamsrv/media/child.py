@@ -46,7 +46,7 @@ async def run_to_end(argv: Sequence[str]) -> Finished:
         raise InternalError("Looking into the file took too long.") from error
     finally:
         kill_group(process)
-        await asyncio.shield(process.wait())
+        await asyncio.shield(process.communicate())  # to the end, so that no pipe is left open
     if len(stdout) > _MAX_REPORT_BYTES:
         raise InternalError("The file's description is too long.")
     return Finished(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))

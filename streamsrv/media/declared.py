@@ -11,6 +11,8 @@ from streamsrv.media.sniff import id3_length
 
 # A WAV that was written to a pipe doesn't know its length: its writer left one of these.
 _UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36, 0xFFFFFFFF - 44)
+_EBML = b"\x1aE\xdf\xa3"
+_SEGMENT = b"\x18S\x80g"
 _PCM_TAGS = (1, 3, 0xFFFE)  # integer, float, extensible
 # Containers whose header states the length of the track; a difference this large means that sound is missing.
 _EXACT_SECONDS = 0.005
@@ -25,6 +27,31 @@ class Declared:
 
     seconds: float
     tolerance_seconds: float
+
+
+def declared_bytes(head: bytes) -> int | None:
+    """How long the file itself must be, where its first bytes say so: a Matroska segment does (RFC 8794, RFC 9559).
+
+    The length of a film's container is that of its picture, so a lack of sound doesn't tell that its end is missing.
+    """
+    if not head.startswith(_EBML):
+        return None
+    size, offset = _vint(head, len(_EBML))
+    offset += size or 0
+    if size is None or not head.startswith(_SEGMENT, offset):
+        return None
+    size, offset = _vint(head, offset + len(_SEGMENT))
+    return None if size is None else offset + size
+
+
+def _vint(data: bytes, offset: int) -> tuple[int | None, int]:
+    """Read an element's size; None where it is unknown, as in a live recording. Gives the offset behind it, too."""
+    first = data[offset] if offset < len(data) else 0
+    width = 9 - first.bit_length()
+    if width > 8:
+        return None, offset
+    value = int.from_bytes(data[offset : offset + width]) & ((1 << 7 * width) - 1)
+    return (None if value == (1 << 7 * width) - 1 else value), offset + width
 
 
 @dataclass(frozen=True, slots=True)

@@ -101,9 +101,9 @@ class Ffmpeg:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         kill_group(self._process)
-        for task in (self._drain, self._output, self._feeding):
-            if task is not None:
-                task.cancel()
+        if self._feeding is not None:
+            self._feeding.cancel()
+        # The drains end by themselves once the child is gone; cancelled, they would leave its pipes open.
         try:
             await self._tasks.__aexit__(None, None, None)
         finally:

@@ -12,6 +12,7 @@ from streamsrv.media.tools import FfmpegTools
 # Codecs that keep every sample: their depth is the file's. All others count as 16 bit.
 _LOSSLESS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack", "tak", "truehd", "mlp", "wmalossless")
 
+_UNKNOWN = "The file isn't sound that can be read. Send a song or a film, e.g. MP3, M4A, WAV, FLAC, OGG, MP4 or MKV."
 _WORDS = (
     ("moov atom not found", "The file ends in the middle, or its index is missing."),
     ("Format not on whitelist", "This is a playlist or a script, not sound."),
@@ -52,7 +53,7 @@ def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
     streams = report.get("streams", [])
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     if audio is None or not int(audio.get("sample_rate", 0)) or not audio.get("channels"):
-        raise UnusableFile("There is no sound in this file." if streams else None)
+        raise UnusableFile("There is no sound in this file." if streams else _UNKNOWN)
     has_video = any(
         stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
         for stream in streams
@@ -97,5 +98,5 @@ def _depth_bits(audio: dict[str, Any]) -> int:
     return max(16, min(bits, 24))
 
 
-def _in_words(stderr: str) -> str | None:
-    return next((words for sign, words in _WORDS if sign in stderr), None)
+def _in_words(stderr: str) -> str:
+    return next((words for sign, words in _WORDS if sign in stderr), _UNKNOWN)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.sound import decode, tone
 
-from streamsrv.media.declared import declared, wav_seconds, xing_header
+from streamsrv.media.declared import declared, declared_bytes, wav_seconds, xing_header
 from streamsrv.media.probe import Source
 
 
@@ -67,3 +67,14 @@ def test_estimates_are_no_promises() -> None:
     assert declared(b"", source("flac", duration_seconds=60.0, duration_estimated=True)) is None
     assert declared(b"", source("aac", duration_seconds=60.0)) is None
     assert declared(b"", source("flac")) is None
+
+
+def test_matroska_states_its_size(tmp_path: Path) -> None:
+    """A finished file says how long it is, one that was written to a pipe doesn't, and a broken one is read calmly."""
+    whole = tone(tmp_path / "a.mkv").read_bytes()
+    assert declared_bytes(whole[:1000]) == len(whole)
+    live = tone(tmp_path / "b.mkv", options="-f matroska -live 1").read_bytes()
+    assert declared_bytes(live[:1000]) is None
+    for cut in range(60):
+        declared_bytes(whole[:cut])
+    assert declared_bytes(b"RIFF") is None

@@ -17,7 +17,11 @@ FIELDS = ("codec", "bitrate", "priority")
 
 # Bytes that come close to what delimits parts.
 NEARLY = st.sampled_from([b"\r", b"\n", b"\r\n", b"\r\n\r\n", b"--", b"\r\n--", f"\r\n--{BOUNDARY[:-1]}".encode()])
-CONTENT = st.lists(NEARLY | st.binary(max_size=40), max_size=30).map(b"".join)
+CONTENT = (
+    st.lists(NEARLY | st.binary(max_size=40), max_size=30)
+    .map(b"".join)
+    .filter(lambda content: f"--{BOUNDARY}".encode() not in content)
+)
 TEXTS = st.dictionaries(st.sampled_from(FIELDS), st.text(max_size=30), max_size=3)
 
 

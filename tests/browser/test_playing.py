@@ -1,0 +1,102 @@
+"""Hearing what was sent, as a listener would: through hls.js, while it is made, and where hls.js is missing."""
+
+import asyncio
+import base64
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+ENDED = "document.getElementById('audio').ended"
+DROP = """async ([name, base64]) => {
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { type: "audio/wav" }));
+    const target = document.getElementById("drop");
+    for (const type of ["dragenter", "dragover", "drop"]) {
+        target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+    }
+}"""
+
+
+async def drop(visit, file: Path) -> None:
+    """Drop the file on the page as a file manager would."""
+    data = await asyncio.to_thread(file.read_bytes)
+    await visit.page.evaluate(DROP, [file.name, base64.b64encode(data).decode()])
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp3", "opus", "flac"])
+async def test_a_dropped_file_is_played_to_its_end(visit, tone, unique: str, codec: str) -> None:
+    """Each codec, chosen on the page, plays to its end through hls.js."""
+    file = tone(f"{unique}.wav", seconds=3)
+    await visit.page.select_option("#codec", codec)
+    await drop(visit, file)
+    card = await visit.state(unique, "ready")
+    await card.get_by_role("button", name=f"Play {unique}").click()
+    await visit.until(ENDED)
+    assert await visit.page.evaluate("Boolean(window.Hls)")
+    assert await visit.audio("currentTime") == pytest.approx(3, abs=0.2)
+    assert await visit.audio("error") is None
+
+
+async def test_a_song_plays_while_it_is_still_being_sent(visit, slow_upload, tone, unique: str) -> None:
+    """It plays before the upload has ended; seeking past what exists says so; then it plays to the end."""
+    file = tone(f"{unique}.wav", seconds=40)
+    async with slow_upload(file, bytes_per_second=400_000) as upload:
+        await visit.page.reload()
+        card = await visit.state(unique, "sending")
+        await card.get_by_role("button", name=f"Play what is ready of {unique}").click()
+        await visit.until("document.getElementById('audio').currentTime > 1.5")
+        assert await card.get_attribute("data-state") == "sending"
+        assert await visit.page.locator("#dock-state").inner_text() == "Playing while it is being made"
+
+        await visit.page.locator("#seek").press("End")
+        made = await visit.audio("currentTime")
+        assert made < 39
+        for _ in range(9):
+            await visit.page.locator("#seek").press("ArrowRight")
+        await visit.page.get_by_text("That part isn’t made yet.").wait_for()
+        upload.finish()
+        await visit.state(unique, "ready")
+    await visit.until("document.getElementById('dock-total').textContent === '0:40'")
+    await visit.page.locator("#seek").press("End")
+    await visit.until(ENDED)
+    assert await visit.audio("error") is None
+
+
+async def test_the_page_plays_what_it_is_still_sending_itself(visit, tone, unique: str) -> None:
+    """The page names its uploads, so that its own slow upload can be heard before it is through."""
+    file = tone(f"{unique}.wav", seconds=60)
+    network = await visit.page.context.new_cdp_session(visit.page)
+    await network.send("Network.enable")
+    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 700_000}
+    await network.send("Network.emulateNetworkConditions", slow)
+    await visit.send(file)
+    card = await visit.state(unique, "sending")
+    await card.get_by_role("button", name=f"Play what is ready of {unique}").click()
+    await visit.until("document.getElementById('audio').currentTime > 1")
+    assert await card.get_attribute("data-state") == "sending"
+    await network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+    await visit.state(unique, "ready")
+
+
+async def test_without_hls_js_the_browser_plays_by_itself(visit, tone, unique: str) -> None:
+    """A server without the vendored script still plays where the browser knows HLS."""
+    visit.expect_error("hls.min.js")
+    await visit.page.route("**/vendor/hls.min.js", lambda route: route.fulfill(status=404))
+    await visit.send(tone(f"{unique}.wav", seconds=3))
+    card = await visit.state(unique, "ready")
+    await card.get_by_role("button", name=f"Play {unique}").click()
+    await visit.until(ENDED)
+    assert await visit.page.evaluate("window.Hls === undefined")
+    assert await visit.audio("currentTime") == pytest.approx(3, abs=0.3)
+
+
+async def test_the_sample_is_made_sent_and_played(visit) -> None:
+    """A newcomer hears something without owning a file."""
+    await visit.page.locator("#sample").click()
+    card = await visit.state("Sample arpeggio", "ready")
+    await card.get_by_role("button", name="Play Sample arpeggio").click()
+    await visit.until("document.getElementById('audio').currentTime > 0.5")
+    await visit.until("document.querySelector('#wave path').getAttribute('d')?.length > 100")
+    assert await visit.audio("duration") == pytest.approx(12.6, abs=0.3)
