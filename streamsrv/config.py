@@ -120,7 +120,7 @@ def load_config(file: Path | None = None, flags: Mapping[str, Mapping[str, Any]]
     layers: list[Mapping[str, Any]] = [_read_toml(shipped("config") / "default.toml")]
     if file is not None:
         layers.append(_read_toml(file))
-    layers.append(EnvSettingsSource(Config)())
+    layers.append(_read_environment())
     if "ALLOWED_ORIGINS" in os.environ:
         layers.append({"server": {"allowed_origins": os.environ["ALLOWED_ORIGINS"]}})
     layers.append(flags or {})
@@ -135,6 +135,15 @@ def _read_toml(file: Path) -> dict[str, Any]:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{file}: {error}") from error
+
+
+def _read_environment() -> dict[str, Any]:
+    """Variables like STREAMSRV_JOBS__CONCURRENCY. One of an unknown section is a mistake, too."""
+    for name in os.environ:
+        section, separator, _ = name.removeprefix("STREAMSRV_").partition("__")
+        if name.startswith("STREAMSRV_") and separator and section.lower() not in Config.model_fields:
+            raise ValueError(f"{name}: there is no section {section.lower()!r}")
+    return EnvSettingsSource(Config)()
 
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:

@@ -51,7 +51,7 @@ def configure_logs(settings: LogSettings) -> None:
 def locked(data_dir: Path) -> Iterator[None]:
     """Hold the data directory for this process alone. Raises CannotStart when it can't be used or is in use."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)  # songs are private
         descriptor = os.open(data_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise CannotStart(f"The data directory {data_dir} can't be used: {error.strerror}.") from error

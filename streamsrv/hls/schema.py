@@ -83,7 +83,7 @@ def job_reply(job: Job, *, base_url: str, queue_position: int | None, eta_second
         "live_url": f"{base_url}/live.m3u8" if has_segments else None,
         "master_url": f"{base_url}/master.m3u8" if has_segments else None,
         "source_name": job.source_name,
-        "received_bytes": job.source_bytes,
+        "received_bytes": job.source_bytes if job.accepted_at is not None else None,
         "duration_seconds": job.result.get("duration_seconds"),
         "codec": job.result.get("codec") or job.options.get("codec"),
         "bitrate": job.result.get("bitrate", job.options.get("bitrate")),

@@ -17,7 +17,7 @@ from streamsrv.jobs.store import JobStore
 from streamsrv.media.arguments import Encoding, hls_arguments
 from streamsrv.media.checks import check_declared_length, check_outcome, check_published, check_size
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.ffmpeg import Ffmpeg
+from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.playlist import finished_segment
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
@@ -121,9 +121,27 @@ class HlsWork:
             prefix=f"{output_key(job.id)}/{attempt}",
             published=await self._store.segments(job.id),
         )
+        outcome = await self._run_child(material, encoding, folder, publisher, assignment)
+        check_published(outcome, publisher.counted, encoding)
+        return {"duration_seconds": outcome.encoded_samples / encoding.sample_rate}
+
+    async def _run_child(
+        self, material: Material, encoding: Encoding, folder: Path, publisher: Publisher, assignment: Assignment
+    ) -> Outcome:
+        """Encode and publish all of it; gives how the child ended, which was well."""
         async with self._child(material, encoding, folder) as child:
-            await self._follow(child, publisher, assignment, material)
+            try:
+                await self._follow(child, publisher, assignment, material)
+            except InternalError:
+                if not publisher.counted.packets:
+                    # The first segment has nothing in it, as that of a file without sound: no fault of ours.
+                    self._check(await child.outcome(), material, encoding)
+                raise
             outcome = await child.outcome()
+        self._check(outcome, material, encoding)
+        return outcome
+
+    def _check(self, outcome: Outcome, material: Material, encoding: Encoding) -> None:
         check_outcome(
             outcome,
             source_rate=material.source.sample_rate,
@@ -131,8 +149,6 @@ class HlsWork:
             declared=material.declared,
             max_seconds=self._max_seconds,
         )
-        check_published(outcome, publisher.counted, encoding)
-        return {"duration_seconds": outcome.encoded_samples / encoding.sample_rate}
 
     def _child(self, material: Material, encoding: Encoding, folder: Path) -> Ffmpeg:
         argv = hls_arguments(

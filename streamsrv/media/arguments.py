@@ -36,8 +36,12 @@ class Encoding:
         return self.codec.samples_per_frame(self.sample_rate)
 
     def frames_per_segment(self, segment_seconds: float) -> int:
-        """Whole frames in a segment that is not longer than `segment_seconds`; at least one."""
-        return max(1, int(segment_seconds * self.sample_rate) // self.frame_samples)
+        """Whole frames in a segment, so many that it is never longer than `segment_seconds`; at least one.
+
+        A transport stream counts time in 1/90000 s: by rounding a segment may get one frame more, and has room for it.
+        """
+        frames = int(segment_seconds * self.sample_rate) // self.frame_samples
+        return max(1, frames - 1 if self.codec.container == "ts" else frames)
 
 
 def hls_arguments(
@@ -45,8 +49,8 @@ def hls_arguments(
 ) -> list[str]:
     """Write segments from number 1 on into `folder`, each by rename, and a playlist entry to stdout once one is done.
 
-    Every segment holds the same number of frames, so that none is longer than `segment_seconds`. One second more than
-    `max_seconds` is decoded, so that a longer input can be told from one that just fits.
+    No segment is longer than `segment_seconds`. One second more than `max_seconds` is decoded, so that a longer input
+    can be told from one that just fits.
     """
     codec = encoding.codec
     microseconds = (
@@ -58,7 +62,7 @@ def hls_arguments(
         "acodec": codec.encoder,
         "ar": encoding.sample_rate,
         "ac": encoding.channels,
-        "af": _filters(source),
+        "af": _filters(source, encoding),
         "map_metadata": -1,
         "t": f"{max_seconds + 1:g}",
         "hls_time": f"{microseconds}us",
@@ -95,10 +99,11 @@ def probe_arguments(program: str, path: Path, *, demuxer: str | None, other_deco
     return [program, "-hide_banner", "-loglevel", "warning", *whitelists, *hint, *shown, "-i", str(path)]
 
 
-def _filters(source: Input) -> str:
+def _filters(source: Input, encoding: Encoding) -> str:
     trim = f"atrim=end_sample={source.end_sample}," if source.end_sample is not None else ""
-    # Times are counted in samples: those of many containers are rounded to milliseconds, or have holes.
-    return f"{trim}asetpts=N/SR/TB"
+    # Times are counted in samples that go to the encoder: those of containers are rounded, or have holes. Behind the
+    # resampler a tick is a sample, so N is exact; N/SR/TB, which the manual has, is cut to one tick less now and then.
+    return f"{trim}aresample={encoding.sample_rate},asetpts=N"
 
 
 def _input(source: Input) -> ffmpeg.nodes.FilterableStream:

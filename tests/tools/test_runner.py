@@ -117,7 +117,7 @@ async def queue(store, *job_ids):
 async def until(condition, seconds=PATIENCE_SECONDS):
     """Wait for something that only the test's own objects show."""
     async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - the objects have no events, and need none but for tests
+        while not condition():
             await asyncio.sleep(0.005)
 
 
