@@ -5,6 +5,7 @@ import base64
 from pathlib import Path
 
 import pytest
+from support import sound
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -16,6 +17,17 @@ DROP = """async ([name, base64]) => {
     for (const type of ["dragenter", "dragover", "drop"]) {
         target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
     }
+}"""
+
+
+PLAY_MASTER = """(url) => {
+    const audio = new Audio();
+    const hls = new Hls();
+    window.heard = { audio, error: null };
+    hls.on(Hls.Events.ERROR, (event, data) => { if (data.fatal) window.heard.error = data.details; });
+    hls.loadSource(new URL(url).pathname);
+    hls.attachMedia(audio);
+    audio.play();
 }"""
 
 
@@ -78,6 +90,34 @@ async def test_the_page_plays_what_it_is_still_sending_itself(visit, tone, uniqu
     assert await card.get_attribute("data-state") == "sending"
     await network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
     await visit.state(unique, "ready")
+
+
+async def test_an_hour_long_song_plays_before_its_job_is_done(visit, tmp_path: Path, unique: str) -> None:
+    """The page plays the first seconds of an hour while most of it is still to be encoded."""
+    file = await asyncio.to_thread(sound.tone, tmp_path / f"{unique}.flac", seconds=3600, channels=1)
+    await visit.send(file)
+    await visit.page.get_by_role("button", name=f"Play what is ready of {unique}").click(timeout=30_000)
+    await visit.until("document.getElementById('audio').currentTime > 1")
+    card = visit.card(unique)
+    assert await card.get_attribute("data-state") in ("sending", "working")
+    assert await visit.audio("error") is None
+    # Enough was shown; the rest of the hour would only keep the machine busy.
+    await card.get_by_role("button", name=f"Cancel {unique}").click()
+    await visit.state(unique, "cancelled")
+
+
+@pytest.mark.parametrize("codec", ["aac", "mp3", "opus", "flac"])
+async def test_the_master_playlist_plays_through_hls_js(visit, tone, unique: str, codec: str) -> None:
+    """A player that is given master.m3u8 understands its CODECS, and plays the rendition to its end."""
+    await visit.page.select_option("#codec", codec)
+    await visit.send(tone(f"{unique}.wav", seconds=2))
+    await visit.state(unique, "ready")
+    job = await visit.page.evaluate("fetch('/v1/stream/jobs?limit=1').then((reply) => reply.json())")
+    await visit.page.add_script_tag(url="/static/vendor/hls.min.js")
+    await visit.page.evaluate(PLAY_MASTER, job["jobs"][0]["master_url"])
+    await visit.until("window.heard.audio.ended || window.heard.error")
+    assert await visit.page.evaluate("window.heard.error") is None
+    assert await visit.page.evaluate("window.heard.audio.currentTime") == pytest.approx(2, abs=0.2)
 
 
 async def test_without_hls_js_the_browser_plays_by_itself(visit, tone, unique: str) -> None:
