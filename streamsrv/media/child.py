@@ -55,15 +55,26 @@ async def run_to_end(argv: Sequence[str]) -> Finished:
 async def spawn(
     argv: Sequence[str], limits: ChildLimits, *, folder: Path | None, feeding: bool
 ) -> asyncio.subprocess.Process:
-    return await asyncio.create_subprocess_exec(
-        *argv,
-        stdin=asyncio.subprocess.PIPE if feeding else asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        cwd=folder,
-        start_new_session=True,
-        preexec_fn=_in_child(os.getpid(), limits),
+    """Start a child with pipes on all sides that it needs. Cancelled meanwhile, it leaves neither child nor pipe."""
+    # asyncio, cancelled between the fork and the last pipe, leaves that one open: the start is always let through.
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.PIPE if feeding else asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            start_new_session=True,
+            preexec_fn=_in_child(os.getpid(), limits),
+        )
     )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        process = await starting
+        kill_group(process)
+        await process.communicate()
+        raise
 
 
 def _in_child(parent: int, limits: ChildLimits) -> Callable[[], None]:

@@ -42,6 +42,7 @@ MACHINE_PATH = re.compile(r"(?<![\w.~}$/-])/(?:work|root|home/\w+|Users/\w+|mnt/
 # A task without a group, and who waits for it instead. One for each file.
 TASKS_AWAITED_BY_THEIR_MAKER = {
     "streamsrv/jobs/database.py": "a change is waited for even where its caller was cancelled, in the same function",
+    "streamsrv/media/child.py": "a start is waited for even where its caller was cancelled, in the same function",
     "streamsrv/jobs/runner.py": "the task that holds the runner's group; __aexit__ waits for it",
 }
 

@@ -1,6 +1,7 @@
 """ffmpeg as a supervised child: fed, drained, confined, and never left behind."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
@@ -122,6 +123,21 @@ async def test_leaving_the_block_ends_a_child_that_waits(tools: FfmpegTools, tmp
     with pytest.raises(asyncio.CancelledError):
         await task
     await nobody_left()
+
+
+async def test_a_start_that_is_cancelled_leaves_nothing(tools: FfmpegTools, tmp_path: Path) -> None:
+    """Cancelled at any point of its start, a child is gone with its pipes, which asyncio alone would leave open."""
+    open_before = len(list(Path("/proc/self/fd").iterdir()))
+    for steps in range(12):
+        task = asyncio.create_task(tools.run([tools.ffmpeg, "-version"]))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    await nobody_left()
+    gc.collect()
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_before
 
 
 async def test_a_killed_child_is_told_from_a_bad_file(tools: FfmpegTools, tmp_path: Path) -> None:
