@@ -1,7 +1,9 @@
 """The map: builds the tools, hands them to the features, lists routes and lifetimes. It decides nothing."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.runner import Runner
 from streamsrv.jobs.sqlite import SqliteJobStore
+from streamsrv.media.child import end_strays
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.local import LocalStorage
 from streamsrv.storage.spool import Spools
@@ -57,7 +60,8 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
     )
     routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes()]
     # Opened in this order, closed in the other: the runner stops while its store is still there.
-    lifetimes = [_once(storage.sweep), _once(spools.sweep), _open(store), _once(hls_work.sweep), _open(runner)]
+    sweeps = [_once(partial(asyncio.to_thread, end_strays, data)), _once(storage.sweep), _once(spools.sweep)]
+    lifetimes = [*sweeps, _open(store), _once(hls_work.sweep), _open(runner)]
     return _application(routes, lifetimes, config.server.allowed_origins)
 
 
@@ -113,7 +117,7 @@ def _open(resource: AbstractAsyncContextManager[Any]) -> Lifetime:
     return lifetime
 
 
-def _once(step: Callable[[], Awaitable[None]]) -> Lifetime:
+def _once(step: Callable[[], Awaitable[object]]) -> Lifetime:
     async def lifetime(_app: web.Application) -> AsyncIterator[None]:
         await step()
         yield

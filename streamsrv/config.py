@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+# An empty one would mean every address.
+Host = Annotated[str, Field(min_length=1)]
 
 
 def shipped(name: str) -> Path:
@@ -26,7 +28,7 @@ def shipped(name: str) -> Path:
 class Section(BaseModel):
     """A table of the file. Unknown keys are errors, so that a misspelt one is noticed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     @field_validator("*", mode="before")
     @classmethod
@@ -41,7 +43,7 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    hosts: Annotated[list[str], NoDecode, Field(min_length=1)]
+    hosts: Annotated[list[Host], NoDecode, Field(min_length=1)]
     ports: Annotated[list[Port], NoDecode, Field(min_length=1)]
     data_dir: Path
     public_url: str
@@ -148,7 +150,7 @@ def _read_environment() -> dict[str, Any]:
 
 def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
     for key, value in layer.items():
-        if isinstance(value, Mapping):
-            _merge(into.setdefault(key, {}), value)
-        else:
+        if not isinstance(value, Mapping):
             into[key] = value
+        elif isinstance(into.setdefault(key, {}), dict):  # else it is a value where a section belongs, and is refused
+            _merge(into[key], value)

@@ -14,6 +14,7 @@ from aiohttp import web
 
 from streamsrv.app import create_app
 from streamsrv.config import Config, LogSettings
+from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
 
@@ -80,13 +81,22 @@ async def serve(config: Config) -> None:
         read_bufsize=READ_BYTES,
         auto_decompress=False,  # encoded bodies are refused; aiohttp would inflate them all the same
     )
-    await runner.setup()
+    await _set_up(runner, config)
     try:
         await _listen(runner, config)
         await stop.wait()
         log.info("server_stopping")
     finally:
         await runner.cleanup()
+
+
+async def _set_up(runner: web.AppRunner, config: Config) -> None:
+    try:
+        await runner.setup()
+    except UnusableDatabase as error:
+        raise CannotStart(str(error)) from error
+    except OSError as error:
+        raise CannotStart(f"The data directory {config.server.data_dir} can't be used: {error}.") from error
 
 
 async def _listen(runner: web.AppRunner, config: Config) -> None:

@@ -1,7 +1,9 @@
 """The routes of `/v1/stream`: submit, watch and cancel jobs, and serve what they made."""
 
+import hashlib
 import time
 import uuid
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -67,7 +69,7 @@ class HlsApi:
         self._slots = slots
         self._segment_seconds = segment_seconds
         self._public_url = public_url
-        self._arriving: dict[str, Intake] = {}
+        self._arriving: defaultdict[str, set[Intake]] = defaultdict(set)  # several may name one id; one gets it
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -76,14 +78,16 @@ class HlsApi:
             web.get(f"/v1/stream/job/{_ID}", self.show_job),
             web.delete(f"/v1/stream/job/{_ID}", self.delete_job),
             web.get(f"/v1/stream/job/{_ID}/events", self.job_events, allow_head=False),
+            # The first that matches answers, and segments are asked for most.
+            web.get(f"/v1/stream/hls/{_ID}/{{segment:segment_[0-9]{{5,9}}\\.(?:ts|m4s)|init\\.mp4}}", self.segment),
             web.get(f"/v1/stream/hls/{_ID}/index.m3u8", self.index_playlist),
             web.get(f"/v1/stream/hls/{_ID}/live.m3u8", self.live_playlist),
             web.get(f"/v1/stream/hls/{_ID}/master.m3u8", self.master_playlist),
-            web.get(f"/v1/stream/hls/{_ID}/{{segment:segment_[0-9]{{5,9}}\\.(?:ts|m4s)|init\\.mp4}}", self.segment),
         ]
 
     async def transcode(self, request: web.Request) -> web.Response:
         """Take a file in; the reply comes once its last byte is safe on disk."""
+        origin = self._origin(request)  # a bad Host is refused now, not once the job counts
         query = read_query(request, (*OPTION_FIELDS, "job_id"))
         job_id = read_job_id(query.pop("job_id")) if "job_id" in query else str(uuid.uuid4())
         read_options(query)
@@ -101,12 +105,12 @@ class HlsApi:
         job = await self._receive(request, intake)
         return json_reply(
             {"job_id": job.id, "status": "queued", "message": "Job submitted successfully"},
-            headers={"Location": f"{self._origin(request)}/v1/stream/job/{job.id}"},
+            headers={"Location": f"{origin}/v1/stream/job/{job.id}"},
         )
 
     async def _receive(self, request: web.Request, intake: Intake) -> Job:
-        if intake.job_id not in self._arriving:
-            self._arriving[intake.job_id] = intake
+        arriving = self._arriving[intake.job_id]
+        arriving.add(intake)
         try:
             form = await receive_form(request, fields=OPTION_FIELDS, limits=self._limits, open_file=intake.open_file)
             return await intake.accept(form)
@@ -117,7 +121,8 @@ class HlsApi:
                 raise conflict from error
             raise
         finally:
-            if self._arriving.get(intake.job_id) is intake:
+            arriving.remove(intake)
+            if not arriving:
                 del self._arriving[intake.job_id]
 
     async def list_jobs(self, request: web.Request) -> web.Response:
@@ -143,7 +148,7 @@ class HlsApi:
             self._hot.forget(f"hls/{job.id}/")
             return web.Response(status=204)
         job = await self._store.request_cancel(job.id)
-        if (intake := self._arriving.get(job.id)) is not None:
+        for intake in self._arriving.get(job.id, ()):
             intake.cancel()
         return json_reply(await self._describe(request, job), status=202)
 
@@ -179,8 +184,11 @@ class HlsApi:
     async def segment(self, request: web.Request) -> web.Response:
         job_id, name = request.match_info["job_id"].lower(), request.match_info["segment"]
         row = await self._store.segment(job_id, name)
-        body = await self._hot.get(row.key, lambda: self._storage.read(row.key)) if row is not None else None
-        if row is None or body is None:
+        if row is None:
+            raise NotFound("There is no such segment.")
+        # With the tag, since a job whose upload failed leaves its id, and with it its keys, to the next one.
+        body = await self._hot.get(f"{row.key} {row.etag}", lambda: self._storage.read(row.key))
+        if body is None:
             raise NotFound("There is no such segment.")
         media_type = MEDIA_TYPES["." + name.rpartition(".")[2]]
         return bytes_reply(request, body, etag=row.etag, media_type=media_type, cache_control=_FOREVER)
@@ -215,10 +223,11 @@ class HlsApi:
 
     def _playlist(self, request: web.Request, job: Job, text: str) -> web.Response:
         finished = job.status is JobStatus.COMPLETED
+        body = text.encode()
         return bytes_reply(
             request,
-            text.encode(),
-            etag=f"{job.revision}-{len(text)}",
+            body,
+            etag=hashlib.sha256(body).hexdigest()[:32],
             media_type=_PLAYLIST_TYPE,
             cache_control="public, max-age=3600" if finished else "no-cache",
         )
@@ -226,6 +235,8 @@ class HlsApi:
     async def _changes(self, request: web.Request, job: Job, seen: int) -> AsyncIterator[tuple[int, Mapping[str, Any]]]:
         """The job now, unless the client has seen that, and after each change until it has ended."""
         current: Job | None = job
+        if seen > job.revision:
+            seen = 0  # of an earlier job with this id
         while current is not None:
             if current.revision > seen:
                 seen = current.revision
@@ -273,6 +284,7 @@ def _read_statuses(text: str) -> list[JobStatus]:
 def _read_limit(text: str) -> int:
     if not text:
         return _PAGE_LIMIT
-    if not text.isdecimal() or not 1 <= int(text) <= _MAX_PAGE_LIMIT:
+    # Python refuses to read numbers of more than 4300 digits.
+    if not text.isdecimal() or len(text) > len(str(_MAX_PAGE_LIMIT)) or not 1 <= int(text) <= _MAX_PAGE_LIMIT:
         raise BadParameter(f"limit must be a whole number from 1 to {_MAX_PAGE_LIMIT}.")
     return int(text)

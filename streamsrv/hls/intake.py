@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 import structlog
 
-from streamsrv.errors import Conflict, MissingFile, Problem
+from streamsrv.errors import Conflict, DiskFull, MissingFile, Problem
 from streamsrv.hls.schema import ENCODING_FIELDS, StreamOptions, read_options
 from streamsrv.hls.work import source_key
 from streamsrv.jobs.job import Job, JobKind, JobStatus
@@ -56,6 +56,7 @@ class Intake:
         self._submitted = False
         self._cancelled = False
         self._may_start = False
+        self._received_bytes = 0
 
     async def open_file(self, part: FilePart, fields: Mapping[str, str]) -> "Intake":
         """The file's first byte has come: from here on there is a job. Conflict where its id is taken."""
@@ -83,7 +84,8 @@ class Intake:
     async def append(self, data: bytes) -> None:
         spool = self._opened()
         await spool.append(data)
-        if self._may_start and spool.size >= HEAD_BYTES:
+        self._received_bytes += len(data)
+        if self._may_start and self._received_bytes >= HEAD_BYTES:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable:
@@ -106,13 +108,16 @@ class Intake:
         if not self._submitted:
             return
         words = error.detail if isinstance(error, Problem) else _CUT_OFF
-        await self._store.refuse(self.job_id, words)
+        if self._spool is not None:
+            # Its bytes go first: they may be why the disk has no space for a row.
+            await self._spool.abort()
+        try:
+            await self._store.refuse(self.job_id, words)
+        except DiskFull:
+            self._runner.refuse_later(self.job_id, words)
         job = await self._store.get(self.job_id)
         if job is not None and job.accepted_at is not None:
-            self._spools.release(self.job_id)  # it had been accepted just before: the file is the job's now
-            return
-        if self._spool is not None:
-            await self._spool.abort()
+            return  # it had been accepted just before: the file has left the spool and is the job's now
         await self._storage.remove(source_key(self.job_id))
         log.info("upload_refused", job_id=self.job_id, reason=words)
 

@@ -39,8 +39,8 @@ async def whole_material(tools: FfmpegTools, path: Path) -> Material:
 async def growing_material(tools: FfmpegTools, spool: Spool, folder: Path) -> Material:
     """Look into what has come of an upload. Raises a Problem or OSError where it can't be decoded as it comes."""
     head = await spool.head(HEAD_BYTES)
-    if id3_length(head) > 0:
-        head = await spool.head(id3_length(head) + HEAD_BYTES)
+    if tag_bytes := id3_length(head):
+        head = await spool.head(HEAD_BYTES, tag_bytes)
     container = sniff(head)
     if container is None or not container.pipeable:
         raise InternalError("This container can't be decoded while it arrives.")
@@ -56,7 +56,10 @@ async def growing_material(tools: FfmpegTools, spool: Spool, folder: Path) -> Ma
 
 
 def _read_head(path: Path) -> tuple[bytes, int]:
-    """The file's first bytes, reaching behind its ID3 tag, and its size."""
+    """The file's first bytes, those behind its ID3 tag if it has one, and its size."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
-        return head + file.read(id3_length(head)), os.fstat(file.fileno()).st_size
+        if tag_bytes := id3_length(head):  # up to 256 MiB
+            file.seek(tag_bytes)
+            head = file.read(HEAD_BYTES)
+        return head, os.fstat(file.fileno()).st_size

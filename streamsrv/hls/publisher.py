@@ -5,10 +5,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from streamsrv.errors import DiskFull, InternalError
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Segment
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import Counted, check_init_section, count_segment
+from streamsrv.storage.disk import is_full
 from streamsrv.storage.storage import Storage
 
 INIT_NAME = "init.mp4"
@@ -43,7 +45,7 @@ class Publisher:
         self.counted = Counted(0, 0)
 
     async def add(self, numbers: Sequence[int], *, progress: float | None) -> None:
-        """Publish the finished segments of these numbers. InternalError where one isn't whole."""
+        """Publish the finished segments of these numbers. InternalError where one isn't whole, or DiskFull."""
         made = await asyncio.to_thread(self._examine, numbers)
         if any(segment.number in self._published and _differs(segment, self._published) for segment in made):
             await self._assignment.unpublish()
@@ -58,6 +60,14 @@ class Publisher:
 
     def _examine(self, numbers: Sequence[int]) -> list[Segment]:
         """Read each file through: is it whole, how long is it, what is its tag? Runs in a thread."""
+        try:
+            return self._read_through(numbers)
+        except InternalError as error:
+            if is_full(self._folder):
+                raise DiskFull from error  # ffmpeg says nothing of it, and ends well
+            raise
+
+    def _read_through(self, numbers: Sequence[int]) -> list[Segment]:
         made = []
         if self._encoding.codec.container == "fmp4" and not self._made:
             data = (self._folder / INIT_NAME).read_bytes()

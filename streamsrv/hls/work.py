@@ -8,7 +8,7 @@ import structlog
 
 from streamsrv.errors import InternalError, Problem
 from streamsrv.hls.material import Material, growing_material, whole_material
-from streamsrv.hls.profiles import encoding_for
+from streamsrv.hls.profiles import Profile, encoding_for
 from streamsrv.hls.publisher import Publisher
 from streamsrv.hls.schema import StreamOptions
 from streamsrv.jobs.assignment import Assignment
@@ -53,12 +53,13 @@ class HlsWork:
         """Make the job's segments, while its upload arrives where that is possible."""
         job = assignment.job
         spool = self._spools.get(job.id) if job.accepted_at is None else None
-        if spool is not None:
-            live = await self._run_live(assignment, spool)
-            job = await assignment.accepted()
-            if live is not None and job.options == assignment.job.options:
-                return live
-        return await self._run_whole(assignment, job)
+        if spool is None:
+            return await self._run_whole(assignment, job)
+        live = await self._run_live(assignment, spool)
+        accepted = await assignment.accepted()
+        if live is not None and _profile(accepted) == _profile(job):
+            return live
+        return await self._run_whole(assignment, accepted)  # also where options behind the file say otherwise
 
     async def settle(self, job: Job) -> None:
         """Remove what a completed job no longer needs: its upload."""
@@ -103,8 +104,7 @@ class HlsWork:
         self, assignment: Assignment, job: Job, material: Material, folder: Path, attempt: str
     ) -> Mapping[str, Any]:
         check_declared_length(material.declared, self._max_seconds)
-        profile = StreamOptions.model_validate(job.options).profile()
-        encoding = encoding_for(profile, material.source)
+        encoding = encoding_for(_profile(job), material.source)
         await assignment.report(
             codec=encoding.codec.name,
             bitrate=encoding.bitrate_bps,
@@ -180,6 +180,10 @@ def source_key(job_id: str) -> str:
 
 def output_key(job_id: str) -> str:
     return f"hls/{job_id}"
+
+
+def _profile(job: Job) -> Profile:
+    return StreamOptions.model_validate(job.options).profile()
 
 
 def _progress(child: Ffmpeg, job: Job, material: Material) -> float | None:

@@ -11,9 +11,11 @@ from streamsrv.jobs.changes import Changes
 from streamsrv.jobs.database import Database
 from streamsrv.jobs.job import Job, JobKind, JobStatus, Segment
 from streamsrv.jobs.rows import read_job, read_segment, to_json
+from streamsrv.jobs.seen import SeenSegments
 
 # A cursor is the row's number, which only grows: rows that are added lie before every page that was given.
 _CURSOR = re.compile(r"[0-9a-f]{1,15}", re.ASCII)
+_SEEN_SEGMENTS = 20_000  # some 10 MB
 
 
 class SqliteJobReader:
@@ -23,6 +25,7 @@ class SqliteJobReader:
         self._database = database
         self._changes = changes
         self._ageing_seconds = ageing_seconds
+        self._seen = SeenSegments(_SEEN_SEGMENTS)
 
     async def get(self, job_id: str) -> Job | None:
         jobs = await self._jobs("get", {"id": job_id})
@@ -32,8 +35,15 @@ class SqliteJobReader:
         return [read_segment(row) for row in await self._database.read("list_segments", {"id": job_id})]
 
     async def segment(self, job_id: str, name: str) -> Segment | None:
+        if (seen := self._seen.find(job_id, name)) is not None:
+            return seen
+        since = self._seen.changes
         rows = await self._database.read("get_segment", {"id": job_id, "name": name})
-        return read_segment(rows[0]) if rows else None
+        if not rows:
+            return None
+        segment = read_segment(rows[0])
+        self._seen.keep(job_id, segment, since=since)
+        return segment
 
     async def page(
         self,

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import structlog
 
-from streamsrv.errors import Problem
+from streamsrv.errors import DiskFull, Problem
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.attempt import RETRY_SECONDS, Attempt
 from streamsrv.jobs.job import JobKind, Lease
@@ -48,6 +48,7 @@ class Runner:
         self._clock = clock
         self._running: dict[asyncio.Task[None], str] = {}
         self._uploading: dict[asyncio.Task[None], str] = {}
+        self._refused: dict[str, str] = {}
         self._group = asyncio.TaskGroup()
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -76,6 +77,11 @@ class Runner:
         """Look at the queue, and for files to remove, now. The store's changes do the same."""
         self._queue_changed.set()
         self._files_left.set()
+
+    def refuse_later(self, job_id: str, error: str) -> None:
+        """End a job whose upload did not arrive as soon as the store can write that."""
+        self._refused[job_id] = error
+        self.wake()
 
     async def start_upload(self, job_id: str) -> bool:
         """Work on a job while its upload arrives.
@@ -166,6 +172,9 @@ class Runner:
                     await self._files_left.wait()
 
     async def _settle(self) -> None:
+        for job_id, error in list(self._refused.items()):
+            await self._store.refuse(job_id, error)
+            del self._refused[job_id]
         expired = await self._store.expire()
         if expired:
             log.warning("job_leases_ran_out", count=expired)
@@ -181,7 +190,10 @@ class Runner:
         """Do one step; when it fails, say so and come back soon instead of ending the runner."""
         try:
             await step()
-        except Exception:
-            log.exception("job_runner_hindered")
+        except Exception as error:
+            if isinstance(error, DiskFull):
+                log.warning("job_runner_hindered", reason=error.detail)  # that lasts, and is known
+            else:
+                log.exception("job_runner_hindered")
             await asyncio.sleep(RETRY_SECONDS)
             self.wake()

@@ -196,8 +196,13 @@ class SqliteJobStore(SqliteJobReader):
     async def expire(self) -> int:
         return len(await self._change("expire", {"gave_up": GAVE_UP, "max_restarts": self._max_restarts}))
 
+    @uninterrupted
     async def mark_discarded(self, job_id: str) -> None:
-        await self._change("mark_discarded", {"id": job_id})
+        async with self._database.transaction() as transaction:
+            rows = await transaction.run("mark_discarded", {"id": job_id})
+            if rows:
+                await transaction.run("delete_segments", {"id": job_id})
+        self._changed(rows)
 
     async def wait_for_work(self, timeout: float) -> None:
         await self._changes.wait_for_work(timeout)
@@ -220,6 +225,7 @@ class SqliteJobStore(SqliteJobReader):
     def _changed(self, rows: Iterable[sqlite3.Row]) -> list[Job]:
         jobs = [read_job(row) for row in rows]
         for job in jobs:
+            self._seen.forget(job.id)
             self._changes.announce(job.id)
             if job.status is not JobStatus.PROCESSING:
                 self._held.forget(job.id)

@@ -113,7 +113,7 @@ class JobStore(Protocol):
         """List failed and cancelled jobs whose files may still be there."""
 
     async def mark_discarded(self, job_id: str) -> None:
-        """Record that the files of a failed or cancelled job are gone."""
+        """Record that the files of a failed or cancelled job are gone, and forget its segments."""
 
     async def wait_for_work(self, timeout: float) -> None:
         """Return once a job may have become claimable or have ended since the last call, or after `timeout` seconds.

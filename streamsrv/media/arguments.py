@@ -9,6 +9,11 @@ from streamsrv.media.formats import AUDIO_DECODERS, DEMUXERS, Codec
 
 # Errors and the final counts of samples and packets; each line begins with its level.
 _LOG_LEVEL = "level+verbose"
+# No more than is read: tags can be as long as the file.
+_PROBED = (
+    "stream=codec_type,codec_name,sample_rate,channels,duration,bits_per_sample,bits_per_raw_sample"
+    ":stream_tags=DURATION:stream_disposition=attached_pic:format=format_name,duration"
+)
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
 
 
@@ -95,7 +100,7 @@ def probe_arguments(program: str, path: Path, *, demuxer: str | None, other_deco
     hint = ["-f", demuxer] if demuxer else []
     whitelists = [word for name, value in _whitelists("file").items() for word in (f"-{name}", value)]
     whitelists += ["-codec_whitelist:v", other_decoders, "-codec_whitelist:s", other_decoders]
-    shown = ["-show_streams", "-show_format", "-of", "json"]
+    shown = ["-show_entries", _PROBED, "-of", "json"]
     return [program, "-hide_banner", "-loglevel", "warning", *whitelists, *hint, *shown, "-i", str(path)]
 
 

@@ -108,6 +108,8 @@ def _failure(outcome: Outcome, errors: str) -> UnusableFile | InternalError:
         return UnusableFile("What this file decodes to is too large.")
     if outcome.returncode < 0:
         return InternalError(f"The encoder was ended by signal {-outcome.returncode}.")
+    if "Failed to configure output pad" in errors:
+        return UnusableFile("The file's channels or its sample rate are of a kind that can't be converted.")
     if any(sign in errors for sign in _NOT_SOUND):
         return UnusableFile("The file can't be decoded: its sound is damaged or of a kind that isn't known.")
     return InternalError(f"The encoder failed with status {outcome.returncode}: {errors[-500:]}")

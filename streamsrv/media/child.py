@@ -18,6 +18,7 @@ _LIBC = ctypes.CDLL(None)
 _QUICK_SECONDS = 60.0
 _MAX_REPORT_BYTES = 16 << 20
 _CHUNK_BYTES = 64 * 1024
+_PROGRAMS = (b"bwrap", b"ffmpeg", b"ffprobe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,21 @@ async def run_to_end(argv: Sequence[str]) -> Finished:
     if len(stdout) > _MAX_REPORT_BYTES:
         raise InternalError("The file's description is too long.")
     return Finished(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+def end_strays(folder: Path) -> int:
+    """Kill what a killed server left running: bubblewrap, ffmpeg and ffprobe whose arguments name files below `folder`.
+
+    They die with their parent, but for the instant in which bubblewrap waits for its own start. Gives their number.
+    """
+    mark, found = bytes(folder) + b"/", 0
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or belongs to somebody else
+            program, *arguments = (process / "cmdline").read_bytes().split(b"\0")
+            if program.rpartition(b"/")[2] in _PROGRAMS and any(mark in word for word in arguments):
+                os.kill(int(process.name), signal.SIGKILL)
+                found += 1
+    return found
 
 
 async def spawn(

@@ -64,7 +64,7 @@ class XingHeader:
 
 
 def declared(head: bytes, source: Source) -> Declared | None:
-    """What the file promises; None where it promises nothing. `head` is its start, and reaches behind its ID3 tag."""
+    """What the file promises; None where it promises nothing. `head` is its start, without an ID3 tag."""
     name = source.format_name.split(",")[0]
     if name == "wav":
         seconds = wav_seconds(head)

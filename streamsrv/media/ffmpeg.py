@@ -111,9 +111,10 @@ class Ffmpeg:
 
     async def read_lines(self, wait_seconds: float) -> list[str] | None:
         """Lines of standard output since the last call; waits for one at most so long; None when there is no more."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(wait_seconds):
-                await self._news.wait()
+        if not self._output.done():  # else its last lines and its end came as one piece of news, which may be used up
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait_seconds):
+                    await self._news.wait()
         self._news.clear()
         lines, self._unread = self._unread, []
         if not lines and self._output.done():

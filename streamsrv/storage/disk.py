@@ -1,7 +1,8 @@
-"""What spool and storage need of the disk: its one expected error, early storing, and folders that are emptied."""
+"""What files need of the disk: its one expected error, early storing, and folders that are emptied."""
 
 import ctypes
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +12,8 @@ from pathlib import Path
 from streamsrv.errors import DiskFull
 
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
+# A file system refuses data a little before its count of free bytes is down at 0.
+_FULL_BYTES = 1 << 20
 
 
 @contextmanager
@@ -22,6 +25,12 @@ def disk_errors() -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskFull from error
         raise
+
+
+def is_full(folder: Path) -> bool:
+    """Is there next to no space on the disk of `folder`? For those whose files broke without an error."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize < _FULL_BYTES
 
 
 def begin_writeback(descriptor: int, offset: int, count: int) -> None:

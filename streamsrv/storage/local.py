@@ -47,8 +47,8 @@ class LocalStorage:
         try:
             yield folder
         finally:
-            # The thread ends its work even if the one who waits for it is cancelled.
-            await asyncio.to_thread(remove_tree, folder)
+            # It goes even if the one who waits for that is cancelled before a thread is free for it.
+            await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, remove_tree, folder))
 
     async def sweep(self) -> None:
         """Remove the scratch folders that a killed server left. Call it once, before the first `scratch`."""

@@ -103,10 +103,10 @@ class Spool:
         self._released = True
         self._forget(self)
 
-    async def head(self, count: int) -> bytes:
-        """Give the first `count` bytes as soon as they are there, or all there are when the spool ends before."""
-        await self._readable(count)
-        return await self._read(0, min(count, self.size))
+    async def head(self, count: int, start: int = 0) -> bytes:
+        """Give `count` bytes from `start` on as soon as they are there, or what there is when the spool ends."""
+        await self._readable(start + count)
+        return await self._read(start, min(count, max(0, self.size - start)))
 
     async def chunks(self, chunk_bytes: int = CHUNK_BYTES) -> AsyncIterator[bytes]:
         """Give all bytes from the start as they come, up to the end. Raises SpoolAborted when there won't be one."""

@@ -1,6 +1,7 @@
 """The streaming endpoints, on the real application with real ffmpeg."""
 
 import asyncio
+import hashlib
 import io
 import json
 import os
@@ -12,10 +13,12 @@ from typing import Any
 
 import m3u8
 import pytest
-from aiohttp import FormData
+from aiohttp import ClientError, FormData
 from aiohttp.test_utils import TestClient
 from support.server import ENDED, descendants
 from support.sound import tone
+
+from streamsrv.media.sniff import id3_length
 
 Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
@@ -63,7 +66,7 @@ async def until(check: Any, *, seconds: float = 10) -> None:
 class SlowUpload:
     """A body that is sent piece by piece, when the test says so."""
 
-    def __init__(self, file: bytes, **fields: str) -> None:
+    def __init__(self, file: bytes, *, later: tuple[str, str] | None = None, **fields: str) -> None:
         self.boundary = uuid.uuid4().hex
         parts = [
             f'--{self.boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -72,7 +75,12 @@ class SlowUpload:
         head = f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="slow.wav"\r\n\r\n'
         self.start = ("".join(parts) + head).encode()
         self.file = file
-        self.end = f"\r\n--{self.boundary}--\r\n".encode()
+        end = f"\r\n--{self.boundary}--\r\n"
+        if later is not None:
+            name, value = later
+            part = f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'
+            end = f"\r\n--{self.boundary}\r\n{part}{end}"
+        self.end = end.encode()
         self.gate = asyncio.Event()
 
     async def body(self) -> Any:
@@ -80,6 +88,17 @@ class SlowUpload:
         yield self.start + self.file[:half]
         await self.gate.wait()
         yield self.file[half:] + self.end
+
+    def cut(self) -> Any:
+        """The first half of the file, and then the client is gone."""
+
+        async def body() -> Any:
+            yield self.start + self.file[: len(self.file) // 2]
+            await self.gate.wait()
+            raise ConnectionResetError
+
+        self.body = body  # type: ignore[method-assign]
+        return self
 
     def post(self, client: Client, query: str) -> "asyncio.Task[Any]":
         length = str(len(self.start) + len(self.file) + len(self.end))
@@ -196,6 +215,90 @@ async def test_options_after_the_file_count(start: Start, song: Path) -> None:
     assert (await client.get(f"{HLS}/{job['id']}/segment_00001.ts")).status == 404
 
 
+async def test_options_after_a_file_that_is_encoded_already_count(start: Start, long_song: Path) -> None:
+    """Segments were made and played when the bit rate came: all of them are made anew."""
+    client = await start()
+    job_id = str(uuid.uuid4())
+    upload = SlowUpload(long_song.read_bytes(), codec="aac", later=("bitrate", "64000"))
+    sending = upload.post(client, f"?job_id={job_id}")
+    await until(lambda: _exists(client, job_id))
+    assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
+    before = (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"]
+    upload.gate.set()
+    assert (await sending).status == 200
+    job = await ended(client, job_id)
+    assert (job["status"], job["bitrate"]) == ("Completed", 64000)
+    assert (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"] != before
+
+
+async def test_an_id_that_is_free_again_brings_no_old_sound(start: Start, long_song: Path, song: Path) -> None:
+    """What was played of an upload that failed is not what the next job of that id has, though its name is the same."""
+    client = await start()
+    job_id = str(uuid.uuid4())
+    upload = SlowUpload(long_song.read_bytes(), codec="aac").cut()
+    sending = upload.post(client, f"?job_id={job_id}")
+    await until(lambda: _exists(client, job_id))
+    assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
+    before = await (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).read()
+    upload.gate.set()
+    with pytest.raises(ClientError):
+        await sending
+    assert (await ended(client, job_id))["status"] == "Failed"
+
+    async def unlisted() -> bool:
+        return (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).status == 404
+
+    await until(unlisted)
+    upload = SlowUpload(tone(song.parent / "other.wav", seconds=240, hertz=900).read_bytes(), codec="aac")
+    upload.gate.set()
+    assert (await upload.post(client, f"?job_id={job_id}")).status == 200
+    assert (await ended(client, job_id))["status"] == "Completed"
+    reply = await client.get(f"{HLS}/{job_id}/segment_00001.ts")
+    after = await reply.read()
+    assert after != before
+    assert reply.headers["ETag"] == f'"{hashlib.sha256(after).hexdigest()[:32]}"'
+
+
+async def test_the_right_one_of_two_uploads_of_an_id_is_cancelled(start: Start, long_song: Path) -> None:
+    """Another request that named the id before, and has sent no byte of its file, is in nobody's way."""
+    client = await start()
+    job_id = str(uuid.uuid4())
+    idle = SlowUpload(b"never sent", codec="aac")
+    idle.start = b""
+    idle.file = b""
+    waiting = idle.post(client, f"?job_id={job_id}")
+    await asyncio.sleep(0.1)
+    sending = SlowUpload(long_song.read_bytes()).post(client, f"?job_id={job_id}")
+    await until(lambda: _exists(client, job_id))
+    assert (await client.delete(f"{JOB}/{job_id}")).status == 202
+    async with asyncio.timeout(2):
+        assert (await sending).status == 409
+    idle.gate.set()
+    assert (await waiting).status == 400
+
+
+async def test_a_bad_host_is_refused_before_there_is_a_job(start: Start, song: Path) -> None:
+    """Whoever is told 400 has no job."""
+    client = await start()
+    reply = await client.post("/v1/stream/transcode", data=form(song), headers={"Host": "no/host"})
+    assert reply.status == 400
+    assert (await (await client.get("/v1/stream/jobs")).json())["jobs"] == []
+
+
+async def test_a_tag_as_long_as_a_song_is_no_matter(start: Start, song: Path, tmp_path: Path) -> None:
+    """A title of 20 MB: neither what ffprobe says of it nor the search behind it depends on its length."""
+    client = await start()
+    mp3 = tone(tmp_path / "song.mp3", seconds=8).read_bytes()
+    mp3 = mp3[id3_length(mp3) :]
+    size = 20 << 20
+    length = bytes(size - 10 >> shift & 127 for shift in (21, 14, 7, 0))
+    whole = bytes(size >> shift & 127 for shift in (21, 14, 7, 0))
+    tagged = b"ID3\x04\0\0" + whole + b"TIT2" + length + b"\0\0\0" + b"A" * (size - 11) + mp3
+    for order in ({"codec": "flac"}, {}):
+        job = await ended(client, await submit(client, tagged, name="song.mp3", **order))
+        assert (job["status"], job["duration_seconds"]) == ("Completed", pytest.approx(8, abs=0.01))
+
+
 @pytest.mark.parametrize("when", ["uploading", "live", "running", "queued"])
 async def test_cancel_leaves_nothing(start: Start, long_song: Path, tmp_path: Path, when: str) -> None:
     """DELETE ends a job within 2 s wherever it is: no file, no process, playlists gone, and the sender is told."""
@@ -282,7 +385,17 @@ async def test_jobs_are_listed_newest_first_in_pages(start: Start, song: Path) -
 
 
 @pytest.mark.parametrize(
-    "query", ["limit=0", "limit=x", "limit=201", "status=Done", "before=nonsense", "colour=red", "limit=1&limit=2"]
+    "query",
+    [
+        "limit=0",
+        "limit=x",
+        "limit=201",
+        "status=Done",
+        "before=nonsense",
+        "colour=red",
+        "limit=1&limit=2",
+        f"limit={'9' * 5000}",
+    ],
 )
 async def test_bad_list_parameters_are_refused(start: Start, query: str) -> None:
     """Each is a 400 that says what is possible."""
@@ -329,6 +442,9 @@ async def test_events_tell_each_change_once(start: Start, long_song: Path) -> No
     assert len(events) >= 3
     async with client.get(f"{JOB}/{job_id}/events", headers={"Last-Event-ID": str(ids[-1])}) as reply:
         assert b"event: job" not in await reply.read()
+    # A page that saw more than there is watched another job, which had this id before.
+    async with client.get(f"{JOB}/{job_id}/events", headers={"Last-Event-ID": str(ids[-1] + 99)}) as reply:
+        assert b"event: job" in await reply.read()
 
 
 async def test_a_playlist_without_a_segment_is_held_then_503(start: Start, song: Path, monkeypatch: Any) -> None:

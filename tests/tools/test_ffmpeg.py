@@ -18,7 +18,7 @@ from support.sound import tone
 
 from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.arguments import Encoding, Input, hls_arguments
-from streamsrv.media.child import ChildLimits
+from streamsrv.media.child import ChildLimits, end_strays
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.formats import CODECS
 from streamsrv.media.playlist import finished_segment
@@ -67,6 +67,13 @@ def _command(pid: int) -> bytes:
         return b""
 
 
+def _name(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
 async def test_a_file_and_a_pipe_give_the_same_segments(tools: FfmpegTools, tmp_path: Path) -> None:
     """Segments are told one by one as they are finished, and samples are counted on both sides."""
     sound = tone(tmp_path / "sound.wav", seconds=3.3)
@@ -87,6 +94,18 @@ async def test_a_file_and_a_pipe_give_the_same_segments(tools: FfmpegTools, tmp_
         made.append([path.read_bytes() for path in sorted(folder.glob("*.ts"))])
     assert made[0] == made[1]
     await nobody_left()
+
+
+async def test_the_end_is_told_with_the_last_lines(tmp_path: Path) -> None:
+    """A child that has ended is waited for no longer, whether its last lines were read before or after that."""
+    tools = await find_tools("ffmpeg", "ffprobe", "off")
+    sound = tone(tmp_path / "sound.wav", seconds=1.5)
+    async with Ffmpeg(tools, arguments(tools, Input(path=sound), tmp_path), folder=tmp_path) as child:
+        async with asyncio.timeout(20):
+            while not child._output.done():
+                await asyncio.sleep(0.01)
+            assert await child.read_lines(60)
+            assert await child.read_lines(60) is None
 
 
 async def test_a_feed_that_breaks_off_kills_the_child(tools: FfmpegTools, tmp_path: Path) -> None:
@@ -193,8 +212,12 @@ def test_a_child_dies_with_its_server(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"started\n"
+    deadline = time.monotonic() + 10
+    # bubblewrap lets its child wait for the first instants, in which it doesn't follow its parent yet.
+    while "ffmpeg" not in {_name(pid) for pid in descendants(parent.pid)}:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     children = descendants(parent.pid)
-    assert children
     parent.kill()
     parent.wait()
     parent.stdout.close()
@@ -202,6 +225,27 @@ def test_a_child_dies_with_its_server(tmp_path: Path) -> None:
     while alive := [pid for pid in children if b"ffmpeg" in _command(pid)]:
         assert time.monotonic() < deadline, alive
         time.sleep(0.01)
+
+
+def test_strays_of_a_killed_server_are_ended(tmp_path: Path) -> None:
+    """What names the server's own folder and is one of its programs is ended at start-up; nothing else is."""
+    ours, others = tmp_path / "scratch", tmp_path / "elsewhere"
+    started = []
+    for folder in (ours, others):
+        folder.mkdir()
+        argv = ["ffmpeg", "-loglevel", "quiet", "-f", "lavfi", "-re", "-i", "anullsrc", "-y", str(folder / "out.wav")]
+        started.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
+    reader = subprocess.Popen(["sleep", "30", f"{ours}/not-a-number"], stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 10
+        while end_strays(ours) == 0:  # a process is "python" until it has become ffmpeg
+            assert time.monotonic() < deadline
+        assert started[0].wait(5) == -signal.SIGKILL
+        assert started[1].poll() is None
+    finally:
+        for process in (*started, reader):
+            process.kill()
+            process.wait()
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,11 @@ def test_a_whole_result_passes() -> None:
         (UnusableFile, "longer than 9.5 s", {"max_seconds": 9.5}),
         (UnusableFile, "no sound", {"decoded_samples": 0}),
         (UnusableFile, "can't be decoded", {"returncode": 1, "errors": ("Invalid data found when processing input",)}),
+        (
+            UnusableFile,
+            "channels or its sample rate",
+            {"returncode": 1, "errors": ("Failed to configure output pad on Parsed_aresample_0",)},
+        ),
         (UnusableFile, "takes too long", {"returncode": -24}),
         (DiskFull, "no space left", {"returncode": 1, "errors": ("av_interleaved: No space left on device",)}),
         (InternalError, "signal 9", {"returncode": -9}),

@@ -1,0 +1,68 @@
+"""What holds for every test: where it may not be skipped, a skip is a failure, and no encoder outlives it."""
+
+import os
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+from support.server import descendants
+
+Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+NO_SKIPS = os.environ.get("STREAMSRV_NO_SKIPS") == "1"
+GONE_SECONDS = 2.0
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """With STREAMSRV_NO_SKIPS=1 a machine must be able to run all tests. An expected failure is no skip."""
+    report = yield
+    return report if hasattr(report, "wasxfail") else _refuse_skip(report)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    """The same for files that are skipped as a whole."""
+    return _refuse_skip((yield))
+
+
+def _refuse_skip(report: Report) -> Report:
+    if NO_SKIPS and report.skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason} (STREAMSRV_NO_SKIPS=1: nothing may be skipped)"
+    return report
+
+
+@pytest.fixture(autouse=True)
+def no_encoder_left() -> Iterator[None]:
+    """After every test no ffmpeg of this process is left. What a running server does is the server's affair."""
+    yield
+    deadline = time.monotonic() + GONE_SECONDS
+    while left := [pid for pid in _children() if _name(pid).startswith(("ffmpeg", "ffprobe"))]:
+        assert time.monotonic() < deadline, f"ffmpeg is still there: {left}"
+        time.sleep(0.02)
+
+
+def _children() -> Iterator[int]:
+    """All that this process started, but not below servers that still serve."""
+    serving = {pid for pid in descendants(os.getpid()) if b"streamsrv\0serve" in _command(pid)}
+    theirs = {below for pid in serving for below in descendants(pid)}
+    return (pid for pid in descendants(os.getpid()) if pid not in serving | theirs)
+
+
+def _command(pid: int) -> bytes:
+    with suppress(OSError):  # it ended meanwhile
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
+
+
+def _name(pid: int) -> str:
+    """The name of the program; nothing for one that only waits to be reaped."""
+    with suppress(OSError):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return "" if "\nState:\tZ" in status else status.split()[1]
+    return ""

@@ -1,0 +1,34 @@
+"""Settings from all their sources: what can't be used is refused in words, and never with a traceback."""
+
+from pathlib import Path
+
+import pytest
+
+from streamsrv.config import load_config
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("server = 3", "server"),
+        ("[limits]\nmax_duration_seconds = inf", "finite"),
+        ("[jobs]\nlease_seconds = nan", "lease_seconds"),
+        ('[server]\nhosts = [""]', "hosts"),
+        ("[server]\nports = [70000]", "ports"),
+        ("[server]\ncolour = 1", "colour"),
+        ("[server", "Expected"),
+    ],
+)
+def test_what_cant_be_used_is_refused(tmp_path: Path, text: str, words: str) -> None:
+    """A value where a section belongs, numbers without end, an empty address, which would mean every address."""
+    file = tmp_path / "settings.toml"
+    file.write_text(text)
+    with pytest.raises(ValueError, match=words):
+        load_config(file, {"server": {"data_dir": tmp_path}})
+
+
+def test_a_value_in_place_of_a_section_is_refused_as_a_variable_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """STREAMSRV_SERVER without a key."""
+    monkeypatch.setenv("STREAMSRV_SERVER", "3")
+    with pytest.raises(ValueError, match="server"):
+        load_config(flags={"server": {"ports": [1]}})
