@@ -66,8 +66,8 @@ def check_outcome(
         raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
     if declared is not None and decoded_seconds < declared.seconds - declared.tolerance_seconds:
         raise UnusableFile(
-            f"The file ends in the middle: it promises {_clock(declared.seconds)} of sound"
-            f" and holds {_clock(decoded_seconds)}."
+            f"The file ends in the middle: of the {_clock(declared.seconds)} of sound that it promises,"
+            f" {_clock(declared.seconds - decoded_seconds)} are missing."
         )
     if any(sign in errors for sign in _CUT_SHORT):
         raise UnusableFile(f"The file ends in the middle, after {_clock(decoded_seconds)} of sound.")
@@ -116,9 +116,9 @@ def _failure(outcome: Outcome, errors: str) -> UnusableFile | InternalError:
 
 
 def _clock(seconds: float) -> str:
-    """3723.4 -> "1:02:03"; 75.3 -> "1:15"."""
+    """3723.4 -> "1:02:03"; 75.3 -> "1:15"; 7.04 -> "7.0 s"; 0.017 -> "0.017 s"."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

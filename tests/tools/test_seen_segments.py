@@ -65,8 +65,9 @@ async def test_an_upload_that_replaces_a_failed_one_starts_empty(store):
     """The failed one's segments go with it."""
     await publish(store, make_segment())
     await store.refuse("a", "The upload ended early")
-    await store.mark_discarded("a")
     assert await store.segment("a", NAME) == make_segment()
+    await store.mark_discarded("a")
+    assert await store.segment("a", NAME) is None
     await store.submit(Job(id="a", kind=JobKind.HLS, created_at=2.0))
     assert await store.segment("a", NAME) is None
 

@@ -1,0 +1,21 @@
+"""One real server process for all acceptance tests, which none of them may leave untidy."""
+
+from collections.abc import Iterator
+
+import pytest
+from acceptance.tidy import assert_tidy
+from support.server import Server, serving
+
+
+@pytest.fixture(scope="session")
+def session_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The server that all tests share; those that take `server` check what they leave behind."""
+    with serving(tmp_path_factory.mktemp("acceptance") / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def server(session_server: Server) -> Iterator[Server]:
+    """The shared server; at the end of the test nothing runs in it and no file is left that nobody needs."""
+    yield session_server
+    assert_tidy(session_server)
