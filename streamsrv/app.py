@@ -55,7 +55,6 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
         hot=HotFiles(config.hls.cache_bytes),
         limits=_upload_limits(config),
         slots=config.jobs.slots,
-        segment_seconds=config.hls.segment_seconds,
         public_url=config.server.public_url,
     )
     routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes()]

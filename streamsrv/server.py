@@ -3,11 +3,13 @@
 import asyncio
 import fcntl
 import os
+import resource
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TextIO, cast
 
 import structlog
 from aiohttp import web
@@ -27,6 +29,21 @@ class CannotStart(Exception):
     """The server can't start; the message is one clear line."""
 
 
+class _LogStream:
+    """Where the log goes. A line that can't be written, as on a full disk, is lost, but no job and no request is."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with suppress(OSError):
+            self._stream.flush()
+
+
 def configure_logs(settings: LogSettings) -> None:
     """One line per event: for people on a terminal, JSON elsewhere."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
@@ -43,7 +60,7 @@ def configure_logs(settings: LogSettings) -> None:
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LogStream(sys.stderr))),
         cache_logger_on_first_use=True,
     )
 
@@ -65,8 +82,15 @@ def locked(data_dir: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def allow_many_files() -> None:
+    """Take as many open files as the system lets this process have: each listener needs one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 async def serve(config: Config) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotStart."""
+    allow_many_files()
     keep_large_buffers()
     tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
     _report(tools, config)

@@ -6,6 +6,6 @@ changes. When the options are known before the file and its container can be dec
 the upload still arrives. The job is Completed when everything that the file promises was decoded, encoded and stored.
 
 `intake` takes an upload in, `work` does the job, `material` is what it reads, `publisher` stores what ffmpeg finishes,
-`profiles` holds the quality profiles, `estimates` guesses how long it takes, `schema` has the requests and replies,
-`api` the routes.
+`playlists` lists it, `profiles` holds the quality profiles, `estimates` guesses how long it takes, `schema` has the
+requests and replies, `api` the routes.
 """

@@ -4,7 +4,7 @@ import hashlib
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from aiohttp import web
@@ -12,13 +12,13 @@ from aiohttp import web
 from streamsrv.errors import BadParameter, NotFinished, NotFound, Unavailable
 from streamsrv.hls.estimates import eta_seconds
 from streamsrv.hls.intake import Intake
+from streamsrv.hls.playlists import Playlists
 from streamsrv.hls.schema import OPTION_FIELDS, job_reply, read_job_id, read_options
 from streamsrv.hls.work import HlsWork
-from streamsrv.jobs.job import Job, JobKind, JobStatus, Segment
+from streamsrv.jobs.job import Job, JobKind, JobStatus
 from streamsrv.jobs.runner import Runner
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.formats import CODECS, MEDIA_TYPES
-from streamsrv.media.playlist import Entry, bandwidth, render_event, render_master, render_vod
+from streamsrv.media.formats import MEDIA_TYPES
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spools
 from streamsrv.storage.storage import Storage
@@ -55,7 +55,6 @@ class HlsApi:
         hot: HotFiles,
         limits: UploadLimits,
         slots: int,
-        segment_seconds: int,
         public_url: str,
     ) -> None:
         self._store = store
@@ -65,9 +64,9 @@ class HlsApi:
         self._work = work
         self._tools = tools
         self._hot = hot
+        self._playlists = Playlists(store, hot)
         self._limits = limits
         self._slots = slots
-        self._segment_seconds = segment_seconds
         self._public_url = public_url
         self._arriving: defaultdict[str, set[Intake]] = defaultdict(set)  # several may name one id; one gets it
 
@@ -134,7 +133,7 @@ class HlsApi:
             before=query.get("before"),
             limit=_read_limit(query.get("limit", "")),
         )
-        return json_reply({"jobs": [await self._describe(request, job) for job in jobs], "next": cursor})
+        return json_reply({"jobs": [await self._describe_briefly(request, job) for job in jobs], "next": cursor})
 
     async def show_job(self, request: web.Request) -> web.Response:
         return json_reply(await self._describe(request, await self._job(request)))
@@ -161,25 +160,17 @@ class HlsApi:
         job = await self._playable(request)
         if job.status is not JobStatus.COMPLETED:
             raise NotFinished(f"The job is {job.status.value}; live.m3u8 plays what is ready.")
-        init, entries = _entries(await self._store.segments(job.id))
-        return self._playlist(request, job, render_vod(entries, init=init, segment_seconds=self._target(job)))
+        return _playlist_reply(request, job, await self._playlists.index(job))
 
     async def live_playlist(self, request: web.Request) -> web.Response:
         """The playlist that grows with the job."""
         job = await self._with_segments(request)
-        init, entries = _entries(await self._store.segments(job.id))
-        ended = job.status is JobStatus.COMPLETED
-        text = render_event(entries, init=init, segment_seconds=self._target(job), ended=ended)
-        return self._playlist(request, job, text)
+        return _playlist_reply(request, job, await self._playlists.live(job))
 
     async def master_playlist(self, request: web.Request) -> web.Response:
         """What a player needs to know before it opens live.m3u8: codec and bit rate."""
         job = await self._with_segments(request)
-        codec = CODECS[job.result["codec"]]
-        rows = await self._store.segments(job.id)
-        peak, average = bandwidth((row.size, row.seconds) for row in rows)
-        text = render_master("live.m3u8", codecs=codec.rfc6381, bandwidth_bps=peak, average_bps=average)
-        return self._playlist(request, job, text)
+        return _playlist_reply(request, job, await self._playlists.master(job))
 
     async def segment(self, request: web.Request) -> web.Response:
         job_id, name = request.match_info["job_id"].lower(), request.match_info["segment"]
@@ -217,21 +208,6 @@ class HlsApi:
             job = await self._playable(request)
         return job
 
-    def _target(self, job: Job) -> float:
-        """Seconds that no segment of the job exceeds: what was configured when it was first published."""
-        return float(job.result.get("segment_seconds", self._segment_seconds))
-
-    def _playlist(self, request: web.Request, job: Job, text: str) -> web.Response:
-        finished = job.status is JobStatus.COMPLETED
-        body = text.encode()
-        return bytes_reply(
-            request,
-            body,
-            etag=hashlib.sha256(body).hexdigest()[:32],
-            media_type=_PLAYLIST_TYPE,
-            cache_control="public, max-age=3600" if finished else "no-cache",
-        )
-
     async def _changes(self, request: web.Request, job: Job, seen: int) -> AsyncIterator[tuple[int, Mapping[str, Any]]]:
         """The job now, unless the client has seen that, and after each change until it has ended."""
         current: Job | None = job
@@ -248,6 +224,16 @@ class HlsApi:
     async def _describe(self, request: web.Request, job: Job) -> dict[str, Any]:
         position = await self._store.position(job.id) if job.status is JobStatus.PENDING else None
         ahead, recent = await self._traffic(job) if position is not None else ([], [])
+        return self._reply(request, job, position, ahead, recent)
+
+    async def _describe_briefly(self, request: web.Request, job: Job) -> dict[str, Any]:
+        """For lists: a waiting job's place, but no estimate, which would read the queue for each of them."""
+        position = await self._store.position(job.id) if job.status is JobStatus.PENDING else None
+        return self._reply(request, job, position, [], [])
+
+    def _reply(
+        self, request: web.Request, job: Job, position: int | None, ahead: Sequence[Job], recent: Sequence[Job]
+    ) -> dict[str, Any]:
         reply = job_reply(
             job,
             base_url=f"{self._origin(request)}/v1/stream/hls/{job.id}",
@@ -266,10 +252,15 @@ class HlsApi:
         return public_origin(request, self._public_url)
 
 
-def _entries(rows: list[Segment]) -> tuple[str | None, list[Entry]]:
-    """Split rows into the name of the initialisation section, if there is one, and the media segments."""
-    init = next((row.name for row in rows if row.number == 0), None)
-    return init, [Entry(row.name, row.seconds) for row in rows if row.number > 0]
+def _playlist_reply(request: web.Request, job: Job, body: bytes) -> web.Response:
+    finished = job.status is JobStatus.COMPLETED
+    return bytes_reply(
+        request,
+        body,
+        etag=hashlib.sha256(body).hexdigest()[:32],
+        media_type=_PLAYLIST_TYPE,
+        cache_control="public, max-age=3600" if finished else "no-cache",
+    )
 
 
 def _read_statuses(text: str) -> list[JobStatus]:

@@ -56,7 +56,6 @@ class Intake:
         self._submitted = False
         self._cancelled = False
         self._may_start = False
-        self._received_bytes = 0
 
     async def open_file(self, part: FilePart, fields: Mapping[str, str]) -> "Intake":
         """The file's first byte has come: from here on there is a job. Conflict where its id is taken."""
@@ -84,8 +83,7 @@ class Intake:
     async def append(self, data: bytes) -> None:
         spool = self._opened()
         await spool.append(data)
-        self._received_bytes += len(data)
-        if self._may_start and self._received_bytes >= HEAD_BYTES:
+        if self._may_start and spool.size >= HEAD_BYTES:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable:

@@ -73,7 +73,10 @@ class Codec:
 
     def nearest_rate(self, sample_rate: int) -> int:
         """The source's rate where the codec has it, else the smallest one above, else the largest of its family."""
-        if not self.rates or sample_rate in self.rates:
+        if not self.rates:
+            # Below, a frame would be longer than a short segment; above is more than FLAC can hold.
+            return min(max(sample_rate, 8000), 655350)
+        if sample_rate in self.rates:
             return sample_rate
         family = 44100 if sample_rate % 11025 == 0 else 48000
         return next((rate for rate in sorted(self.rates) if rate >= sample_rate), family)

@@ -134,6 +134,17 @@ async def test_the_id_of_a_failed_upload_is_free_again(store):
     assert await store.segments("a") == []
 
 
+async def test_segments_go_with_their_files(store):
+    """Once the files of a cancelled job are gone it has no segments any more, so none is served from any memory."""
+    lease = await claim(store)
+    await store.add_segments(lease, [make_segment(1)])
+    await store.finish(lease, JobStatus.CANCELLED)
+    assert await store.segment("a", make_segment(1).name) is not None
+    await store.mark_discarded("a")
+    assert await store.segments("a") == []
+    assert await store.segment("a", make_segment(1).name) is None
+
+
 async def test_submit_waits_for_the_files_of_a_failed_upload(store):
     """A new upload of the same name never meets the files of the one that failed."""
     await store.submit(make_job())

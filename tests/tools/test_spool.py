@@ -126,7 +126,7 @@ async def test_small_appends_are_written_together(spools: Spools, monkeypatch: p
 
 
 async def test_head(spools: Spools) -> None:
-    """The head comes as soon as it is there, and is shorter only if the spool ends before."""
+    """The head comes as soon as it is there, and is shorter only if the spool ends before. It may begin later, too."""
     spool = await spools.create("a")
     waiting = asyncio.ensure_future(spool.head(5))
     await spool.append(b"abcdefgh")
@@ -136,6 +136,7 @@ async def test_head(spools: Spools) -> None:
         await until(lambda: spool._waiting_readers == 1)
         await spool.end()
         assert await long == b"abcdefgh"
+        assert [await spool.head(3, 2), await spool.head(9, 6), await spool.head(3, 99)] == [b"cde", b"gh", b""]
     await spool.abort()
 
 

@@ -64,6 +64,8 @@ def test_impossible_combinations_are_refused(given: tuple[str | None, str | None
         ("mp3", 9000, 11025),
         ("opus", 44100, 48000),
         ("flac", 192000, 192000),
+        ("flac", 1000, 8000),
+        ("flac", 768000, 655350),
     ],
 )
 def test_the_sources_rate_is_kept_where_the_codec_has_it(codec: str, given: int, rate: int) -> None:

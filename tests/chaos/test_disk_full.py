@@ -1,0 +1,188 @@
+"""A disk that is really full: clear words, nothing left behind, and all works again once there is space."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from chaos.ground import (
+    Upload,
+    assert_clean,
+    encoders,
+    events,
+    files_of,
+    given_up,
+    new_id,
+    until,
+)
+from support.player import play
+from support.server import Server, free_port, serving
+from support.sound import FFMPEG, decode
+
+pytestmark = pytest.mark.needs_root
+
+FLAC = {"codec": "flac"}
+NO_SPACE = "no space left on its disk"
+
+
+@pytest.fixture(scope="session")
+def noise(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three minutes of noise: 1 MB as Opus, 25 MB as FLAC."""
+    path = tmp_path_factory.mktemp("song") / "noise.ogg"
+    source = "anoisesrc=color=white:amplitude=0.5:duration=180:sample_rate=48000"
+    argv = [*FFMPEG, "-f", "lavfi", "-i", source, "-ac", "2", "-c:a", "libopus", "-b:a", "40k", str(path)]
+    subprocess.run(argv, check=True, timeout=60)
+    return path
+
+
+@pytest.mark.parametrize("fields", [FLAC, {}], ids=["live", "queued"])
+def test_upload_larger_than_the_disk(fields: dict[str, str], small_disk: Path, song: Path, tmp_path: Path) -> None:
+    """An upload that doesn't fit is answered by 507 in words, and its bytes go; a smaller one then works."""
+    large, job_id = tmp_path / "large.wav", new_id()
+    large.write_bytes(song.read_bytes() + bytes(20 << 20))
+    with serving(small_disk) as server, Upload(server, job_id, large, fields) as upload:
+        with suppress(ConnectionError):  # the server needn't read on what it can't keep
+            upload.send()
+        assert_refused_for_space(upload.reply())
+        assert_failed_for_space(server, job_id)
+        assert_works(server, song)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["live", "queued"])
+def test_segments_larger_than_the_disk(late: bool, small_disk: Path, noise: Path, song: Path) -> None:
+    """A job whose segments don't fit ends Failed, in words, without another try; what it had made goes."""
+    job_id = new_id()
+    with serving(small_disk) as server, Upload(server, job_id, noise, FLAC, late=late) as upload:
+        if not late:
+            upload.go_live()
+        upload.trickle()
+        assert upload.reply()[0] == 200
+        assert_failed_for_space(server, job_id)
+        assert not [*events(server, "job_attempt_failed")]
+        assert_works(server, song)
+
+
+def test_full_disk_under_the_database(small_disk: Path, song: Path) -> None:
+    """When not even a row can be written, the server goes on to serve and says so; with space it works as before."""
+    with serving(small_disk) as server:
+        before = server.submit(song, **FLAC)
+        assert server.ended(before)["status"] == "Completed"
+        with filled(small_disk):
+            for fields in (FLAC, {}):
+                with Upload(server, new_id(), song, fields) as upload:
+                    with suppress(ConnectionError):
+                        upload.send()
+                    assert_refused_for_space(upload.reply())
+            assert server.job(before)["status"] == "Completed"
+            assert_plays(server, before, song)
+        until(lambda: {job["status"] for job in server.jobs()} <= {"Completed", "Failed"}, what=server.jobs)
+        assert_works(server, song)
+
+
+def test_disk_that_fills_during_a_job(small_disk: Path, noise: Path, song: Path) -> None:
+    """A job that can't even record its end for lack of space ends once there is space, and takes its files along."""
+    with serving(small_disk) as server:
+        job_id = submit_to_queue(server, noise)
+        until(lambda: encoders(server.data_dir))
+        with filled(small_disk):
+            until(lambda: not encoders(server.data_dir))
+            assert requests.get(f"{server.url}/health", timeout=5).status_code == 200
+            assert server.job(job_id)["status"] in ("Processing", "Failed")
+        assert_failed_for_space(server, job_id)
+        assert_works(server, song)
+
+
+def test_log_on_the_full_disk(small_disk: Path, noise: Path, song: Path) -> None:
+    """A log that can't be written for lack of space costs lines, and neither jobs nor requests."""
+    with serving(small_disk / "data") as server:  # its log lies beside the data directory
+        job_id = submit_to_queue(server, noise)
+        until(lambda: encoders(server.data_dir))
+        with filled(small_disk):
+            for _ in range(50):  # lines for more than the page in which the log ends
+                assert requests.post(f"{server.url}/v1/stream/transcode", timeout=5).status_code == 415
+            until(lambda: not encoders(server.data_dir))
+        assert_failed_for_space(server, job_id)
+        assert_works(server, song)
+
+
+@pytest.mark.parametrize("fields", [FLAC, {}], ids=["live", "queued"])
+def test_disk_that_fills_during_an_upload(fields: dict[str, str], small_disk: Path, song: Path) -> None:
+    """An upload that meets a disk which others filled is refused, and its job ends Failed once that can be written."""
+    job_id = new_id()
+    with serving(small_disk) as server, Upload(server, job_id, song, fields) as upload:
+        if fields:
+            upload.go_live()
+        upload.trickle(hold_back=100_000)
+        with filled(small_disk):
+            with suppress(ConnectionError):
+                upload.send()
+            assert_refused_for_space(upload.reply())
+        assert server.ended(job_id)["status"] == "Failed"
+        until(lambda: not files_of(small_disk, job_id), what=lambda: files_of(small_disk, job_id))
+        assert_works(server, song)
+
+
+def test_start_on_a_full_disk(small_disk: Path, song: Path) -> None:
+    """A server whose database can't be opened for lack of space says so in one line; with space it starts as before."""
+    with serving(small_disk) as server:
+        job_id = server.submit(song, **FLAC)
+        assert server.ended(job_id)["status"] == "Completed"
+    with filled(small_disk):
+        line = given_up(small_disk, free_port())
+    assert line.startswith(f"The job database {small_disk / 'streamsrv.sqlite'} can't be used: ")
+    with serving(small_disk) as server:
+        assert_plays(server, job_id, song)
+
+
+def submit_to_queue(server: Server, file: Path) -> str:
+    """A job that waits until its upload is whole, so that there is one attempt, and some seconds of work."""
+    with Upload(server, new_id(), file, {"codec": "aac", "bitrate": "64000"}, late=True) as upload:
+        assert upload.answered()
+        return upload.job_id
+
+
+def assert_refused_for_space(reply: tuple[int, dict[str, Any]]) -> None:
+    status, problem = reply
+    assert (status, problem["content_type"]) == (507, "application/problem+json"), problem
+    assert NO_SPACE in problem["detail"]
+
+
+def assert_failed_for_space(server: Server, job_id: str) -> None:
+    """The job is Failed, says why, and its files go."""
+    job = server.ended(job_id)
+    assert job["status"] == "Failed"
+    assert NO_SPACE in job["error"]
+    until(lambda: not files_of(server.data_dir, job_id), what=lambda: files_of(server.data_dir, job_id))
+    assert_clean(server.data_dir)
+
+
+def assert_works(server: Server, song: Path) -> None:
+    """The next job of a usual size is done and plays."""
+    job_id = server.submit(song, **FLAC)
+    assert server.ended(job_id)["status"] == "Completed"
+    assert_plays(server, job_id, song)
+    assert_clean(server.data_dir)
+
+
+def assert_plays(server: Server, job_id: str, song: Path) -> None:
+    played = play(server.playlist(job_id), server.log.parent)
+    assert np.array_equal(played.sound, decode(song))
+
+
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """Not a byte more fits on the disk within the block."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
+    assert os.statvfs(disk).f_bavail == 0
+    try:
+        yield
+    finally:
+        filler.unlink()
