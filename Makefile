@@ -7,7 +7,7 @@ ARGS   ?=
 
 # System packages by the program that shows they are there: program=debian-package.
 SERVE_PROGRAMS := ffmpeg=ffmpeg
-TEST_PROGRAMS  := ffmpeg=ffmpeg chromium=chromium node=nodejs npm=npm curl=curl
+TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl
 BENCH_PROGRAMS := ffmpeg=ffmpeg nginx=nginx-light wrk=wrk curl=curl
 
 .DEFAULT_GOAL := help
