@@ -5,9 +5,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
-# System packages by the program that shows they are there: program=debian-package.
+# System packages by the program or library that shows they are there: name=debian-package.
+# libatomic is what the Node.js inside playwright needs.
 SERVE_PROGRAMS := ffmpeg=ffmpeg
-TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl
+TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl \
+                  libatomic.so.1=libatomic1
 BENCH_PROGRAMS := ffmpeg=ffmpeg nginx=nginx-light wrk=wrk curl=curl
 
 .DEFAULT_GOAL := help
@@ -35,7 +37,12 @@ clean: ## Remove what was installed and built; the data directory stays
 
 # $(call missing,programs): the packages whose program isn't there. As root they are installed, else the line to run is printed.
 define install_missing
-	@missing=""; for pair in $(1); do command -v $${pair%%=*} >/dev/null 2>&1 || missing="$$missing $${pair##*=}"; done; \
+	@missing=""; for pair in $(1); do name=$${pair%%=*}; \
+	  case $$name in \
+	    *.so.*) /sbin/ldconfig -p | grep -qF $$name;; \
+	    *) command -v $$name >/dev/null 2>&1;; \
+	  esac || missing="$$missing $${pair##*=}"; \
+	done; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
 	  echo "installing system packages:$$missing"; \
