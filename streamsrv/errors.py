@@ -78,12 +78,6 @@ class Conflict(Problem):
     status = 409
 
 
-class PreconditionFailed(Problem):
-    """The file is another one than the request's condition names."""
-
-    status = 412
-
-
 class TooLarge(Problem):
     """The request is larger than this server allows."""
 

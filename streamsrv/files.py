@@ -1,24 +1,12 @@
-"""Files as replies see them: what is stored, and which bytes of it were asked for."""
+"""Files as replies see them: which bytes of one were asked for."""
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 from streamsrv.errors import RangeNotSatisfiable
 
 # Python refuses to read numbers of more than 4300 digits, which fit into a header; nobody means one of more than 100.
 _BYTE_RANGE = re.compile(r"bytes=[ \t]*(\d{0,100})-(\d{0,100})[ \t]*", re.ASCII | re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class StoredFile:
-    """A file in storage. `etag` is strong, without its quotes; `path` is None where the file isn't on this disk."""
-
-    key: str
-    size: int
-    etag: str
-    media_type: str
-    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ there. What the header promised is read here.
 
 from dataclasses import dataclass
 
+from streamsrv.media.formats import LAYER3_RATES
 from streamsrv.media.probe import Source
 from streamsrv.media.sniff import id3_length
 
@@ -94,17 +95,13 @@ def wav_seconds(head: bytes) -> float | None:
     return None
 
 
-# Rates of layer III by the version bits of the header: MPEG 2.5, reserved, 2, 1 (ISO/IEC 11172-3, 13818-3).
-_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
-
-
 def xing_header(head: bytes) -> XingHeader | None:
     """Read the Xing or Info header of an MP3, with LAME's delay and padding where they are there."""
     frame = head[id3_length(head) :]
     if len(frame) < 4 or frame[0] != 0xFF or frame[1] & 0xE0 != 0xE0 or frame[2] >> 2 & 3 == 3:
         return None
     version, mono = frame[1] >> 3 & 3, frame[3] >> 6 == 3
-    if version not in _RATES:
+    if version not in LAYER3_RATES:
         return None
     side = {(True, True): 17, (True, False): 32, (False, True): 9, (False, False): 17}[version == 3, mono]
     tag = frame[4 + side :]
@@ -118,4 +115,4 @@ def xing_header(head: bytes) -> XingHeader | None:
     if trimmed:
         packed = int.from_bytes(lame[21:24])
         samples -= (packed >> 12) + (packed & 0xFFF)
-    return XingHeader(samples, _RATES[version][frame[2] >> 2 & 3], trimmed) if samples > 0 else None
+    return XingHeader(samples, LAYER3_RATES[version][frame[2] >> 2 & 3], trimmed) if samples > 0 else None

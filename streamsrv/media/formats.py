@@ -82,6 +82,8 @@ class Codec:
         return next((rate for rate in sorted(self.rates) if rate >= sample_rate), family)
 
 
+# Sample rates of layer III by the version bits of a frame's header: MPEG 2.5, 2, 1 (ISO/IEC 11172-3, 13818-3).
+LAYER3_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
 _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)
 
 CODECS = {

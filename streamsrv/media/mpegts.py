@@ -6,10 +6,11 @@ before it is published (ISO/IEC 13818-1, section 2.4.3).
 
 from collections.abc import Callable
 
+from streamsrv.media.formats import LAYER3_RATES
+
 _PACKET_BYTES = 188
 _MPEG1_LAYER3_KBPS = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _MPEG2_LAYER3_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
-_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
 
 
 class BrokenSegment(Exception):
@@ -74,7 +75,7 @@ def _mpeg_frame_bytes(stream: bytes, offset: int) -> int:
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return 0
     version, bitrate, rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
-    if version not in _RATES or rate == 3 or bitrate in (0, 15):
+    if version not in LAYER3_RATES or rate == 3 or bitrate in (0, 15):
         return 0
     table, coefficient = (_MPEG1_LAYER3_KBPS, 144000) if version == 3 else (_MPEG2_LAYER3_KBPS, 72000)
-    return coefficient * table[bitrate] // _RATES[version][rate] + (header[2] >> 1 & 1)
+    return coefficient * table[bitrate] // LAYER3_RATES[version][rate] + (header[2] >> 1 & 1)
