@@ -10,6 +10,9 @@ from typing import Any
 from aiohttp import web
 
 from streamsrv.config import Config, shipped
+from streamsrv.convert.api import ConvertApi
+from streamsrv.convert.upload import Slots
+from streamsrv.convert.work import Converter
 from streamsrv.hls.api import HlsApi
 from streamsrv.hls.work import HlsWork
 from streamsrv.jobs.assignment import Work
@@ -20,6 +23,7 @@ from streamsrv.media.child import end_strays
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.local import LocalStorage
 from streamsrv.storage.spool import Spools
+from streamsrv.web.admission import Admission
 from streamsrv.web.cors import allow_origins
 from streamsrv.web.events import close_events_at_shutdown
 from streamsrv.web.health import health
@@ -28,6 +32,8 @@ from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
 from streamsrv.web.segments import HotFiles
 from streamsrv.web.uploads import UploadLimits
+
+_RETRY_SECONDS = 5
 
 Lifetime = Callable[[web.Application], AsyncIterator[None]]
 
@@ -57,7 +63,17 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
         slots=config.jobs.slots,
         public_url=config.server.public_url,
     )
-    routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes()]
+    convert = ConvertApi(
+        spools=spools,
+        storage=storage,
+        tools=tools,
+        converter=Converter(tools, max_seconds=config.limits.max_duration_seconds),
+        slots=Slots(whole=config.convert.slots, live=config.convert.live_uploads),
+        limits=_upload_limits(config),
+        admission=Admission(config.convert.max_requests, what="conversions", retry_seconds=_RETRY_SECONDS),
+        download_idle_seconds=config.limits.download_idle_seconds,
+    )
+    routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes(), *convert.routes()]
     # Opened in this order, closed in the other: the runner stops while its store is still there.
     sweeps = [_once(partial(asyncio.to_thread, end_strays, data)), _once(storage.sweep), _once(spools.sweep)]
     lifetimes = [*sweeps, _open(store), _once(hls_work.sweep), _open(runner)]

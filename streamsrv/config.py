@@ -63,6 +63,7 @@ class LimitSettings(Section):
     max_field_bytes: int = Field(gt=0)
     upload_idle_seconds: float = Field(gt=0)
     upload_min_bytes_per_second: int = Field(ge=0)
+    download_idle_seconds: float = Field(gt=0)
 
 
 class JobSettings(Section):
@@ -84,6 +85,16 @@ class HlsSettings(Section):
     cache_bytes: int = Field(ge=0)
 
 
+class ConvertSettings(Section):
+    concurrency: int = Field(ge=0)
+    live_uploads: int = Field(ge=0)
+    max_requests: int = Field(ge=1)
+
+    @property
+    def slots(self) -> int:
+        return self.concurrency or os.cpu_count() or 1
+
+
 class FfmpegSettings(Section):
     ffmpeg: str
     ffprobe: str
@@ -100,6 +111,7 @@ class Config(BaseSettings):
     limits: LimitSettings
     jobs: JobSettings
     hls: HlsSettings
+    convert: ConvertSettings
     ffmpeg: FfmpegSettings
 
     @classmethod

@@ -46,8 +46,8 @@ class MissingFile(BadRequest):
     """The form has no file, or an empty one."""
 
 
-class UnusableFile(BadRequest):
-    """The file isn't sound that can be read."""
+class RefusedUpload(BadRequest):
+    """The uploaded file isn't sound that can be read."""
 
 
 class NotFound(Problem):
@@ -78,6 +78,12 @@ class Conflict(Problem):
     status = 409
 
 
+class DownloadTimeout(Problem):
+    """The client took nothing of the reply for too long."""
+
+    status = 408
+
+
 class TooLarge(Problem):
     """The request is larger than this server allows."""
 
@@ -96,10 +102,20 @@ class RangeNotSatisfiable(Problem):
     status = 416
 
 
+class UnusableFile(Problem):
+    """The file isn't sound that can be read."""
+
+    status = 422
+
+
 class InternalError(Problem):
     """The server failed; the fault is not in the request."""
 
     status = 500
+
+
+class EncoderKilled(InternalError):
+    """The encoder was ended from outside before it was done."""
 
 
 class Unavailable(Problem):

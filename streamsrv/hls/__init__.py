@@ -5,7 +5,7 @@ then listed in one database commit, which is its publication: `live.m3u8` grows 
 changes. When the options are known before the file and its container can be decoded from a pipe, all this happens while
 the upload still arrives. The job is Completed when everything that the file promises was decoded, encoded and stored.
 
-`intake` takes an upload in, `work` does the job, `material` is what it reads, `publisher` stores what ffmpeg finishes,
-`playlists` lists it, `profiles` holds the quality profiles, `estimates` guesses how long it takes, `schema` has the
-requests and replies, `api` the routes.
+`intake` takes an upload in, `work` does the job, `publisher` stores what ffmpeg finishes, `playlists` lists it,
+`profiles` holds the quality profiles, `estimates` guesses how long it takes, `schema` has the requests and replies,
+`api` the routes.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
-from streamsrv.errors import BadParameter, NotFinished, NotFound, Unavailable
+from streamsrv.errors import BadParameter, NotFinished, NotFound, RefusedUpload, Unavailable, UnusableFile
 from streamsrv.hls.estimates import eta_seconds
 from streamsrv.hls.intake import Intake
 from streamsrv.hls.playlists import Playlists
@@ -26,7 +26,7 @@ from streamsrv.web.events import last_event_id, send_events
 from streamsrv.web.requests import public_origin, read_query
 from streamsrv.web.responses import bytes_reply, json_reply
 from streamsrv.web.segments import HotFiles
-from streamsrv.web.uploads import UploadLimits, receive_form
+from streamsrv.web.uploads import UploadLimits, defer_continue, receive_form
 
 _ID = "{job_id:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}}"
 _PLAYLIST_TYPE = MEDIA_TYPES[".m3u8"]
@@ -72,7 +72,7 @@ class HlsApi:
 
     def routes(self) -> list[web.RouteDef]:
         return [
-            web.post("/v1/stream/transcode", self.transcode),
+            web.post("/v1/stream/transcode", self.transcode, expect_handler=defer_continue),
             web.get("/v1/stream/jobs", self.list_jobs),
             web.get(f"/v1/stream/job/{_ID}", self.show_job),
             web.delete(f"/v1/stream/job/{_ID}", self.delete_job),
@@ -118,6 +118,8 @@ class HlsApi:
             await intake.refuse(conflict or error)
             if conflict is not None:
                 raise conflict from error
+            if isinstance(error, UnusableFile):
+                raise RefusedUpload(error.detail) from error
             raise
         finally:
             arriving.remove(intake)

@@ -24,6 +24,8 @@ PROFILES = {
 }
 DEFAULT_PROFILE = "high"
 
+# Keeps lossy streams playable on every device: more channels are mixed down to these.
+_LOSSY_CHANNELS = 2
 # libopus takes at most so much per channel.
 _OPUS_CHANNEL_BPS = 256_000
 
@@ -48,7 +50,7 @@ def choose(quality_profile: str | None, codec: str | None, bitrate_bps: int | No
 def encoding_for(profile: Profile, source: Source) -> Encoding:
     """Keep the source's rate and channels where the codec can; FLAC keeps the depth, too (16 or 24 bit)."""
     codec = CODECS[profile.codec]
-    channels = min(source.channels, codec.max_channels)
+    channels = min(source.channels, codec.max_channels if codec.lossless else _LOSSY_CHANNELS)
     bitrate = profile.bitrate_bps
     if bitrate is not None and codec.name == "opus":
         bitrate = min(bitrate, _OPUS_CHANNEL_BPS * channels)

@@ -69,7 +69,7 @@ class Publisher:
 
     def _read_through(self, numbers: Sequence[int]) -> list[Segment]:
         made = []
-        if self._encoding.codec.container == "fmp4" and not self._made:
+        if self._encoding.codec.segments == "fmp4" and not self._made:
             data = (self._folder / INIT_NAME).read_bytes()
             check_init_section(data)
             made.append(self._segment(0, INIT_NAME, data, 0.0))

@@ -7,7 +7,6 @@ from typing import Any
 import structlog
 
 from streamsrv.errors import InternalError, Problem
-from streamsrv.hls.material import Material, growing_material, whole_material
 from streamsrv.hls.profiles import Profile, encoding_for
 from streamsrv.hls.publisher import Publisher
 from streamsrv.hls.schema import StreamOptions
@@ -18,6 +17,7 @@ from streamsrv.media.arguments import Encoding, hls_arguments
 from streamsrv.media.checks import check_declared_length, check_outcome, check_published, check_size
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
+from streamsrv.media.material import Material, growing_material, whole_material
 from streamsrv.media.playlist import finished_segment
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools

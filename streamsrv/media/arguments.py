@@ -1,40 +1,56 @@
 """Options to argv, by ffmpeg-python's `compile()`. Pure; paths are absolute: none can be taken for an option."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import ffmpeg
 
-from streamsrv.media.formats import AUDIO_DECODERS, DEMUXERS, Codec
+from streamsrv.media.formats import Codec, Format
+from streamsrv.media.inputs import AUDIO_DECODERS, DEMUXERS, PICTURE_DECODERS
 
 # Errors and the final counts of samples and packets; each line begins with its level.
 _LOG_LEVEL = "level+verbose"
 # No more than is read: tags can be as long as the file.
 _PROBED = (
-    "stream=codec_type,codec_name,sample_rate,channels,duration,bits_per_sample,bits_per_raw_sample"
+    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,duration,bits_per_sample,bits_per_raw_sample"
     ":stream_tags=DURATION:stream_disposition=attached_pic:format=format_name,duration"
 )
+# All that goes along with the sound when a file is converted.
+_DESCRIBED = "stream=codec_type,codec_name:stream_disposition=attached_pic:stream_tags:format_tags"
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
+# What containers note about themselves; in another container it means nothing.
+_CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_id", "handler_name", "DURATION")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """Where ffmpeg reads. `path` None is standard input, which needs `demuxer`; decoded sound ends at `end_sample`."""
+    """Where ffmpeg reads. `path` None is standard input, which needs `demuxer`.
+
+    Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`.
+    """
 
     path: Path | None = None
     demuxer: str | None = None
+    start_sample: int = 0
     end_sample: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """One codec, all its numbers settled. `bitrate_bps` None: lossless; `sample_format` None: the encoder's own."""
+    """One codec, all its numbers settled.
+
+    `bitrate_bps` None: lossless, or a variable one by `quality`, which is on the encoder's own scale.
+    None for `sample_format` is the encoder's own, for `layout` the source's.
+    """
 
     codec: Codec
     sample_rate: int
     channels: int
     bitrate_bps: int | None = None
     sample_format: str | None = None
+    quality: float | None = None
+    layout: str | None = None
 
     @property
     def frame_samples(self) -> int:
@@ -46,7 +62,7 @@ class Encoding:
         A transport stream counts time in 1/90000 s: by rounding a segment may get one frame more, and has room for it.
         """
         frames = int(segment_seconds * self.sample_rate) // self.frame_samples
-        return max(1, frames - 1 if self.codec.container == "ts" else frames)
+        return max(1, frames - 1 if self.codec.segments == "ts" else frames)
 
 
 def hls_arguments(
@@ -63,9 +79,8 @@ def hls_arguments(
     )
     options: dict[str, object] = {
         **_BITEXACT,
+        **_encoder_options(encoding),
         "format": "hls",
-        "acodec": codec.encoder,
-        "ar": encoding.sample_rate,
         "ac": encoding.channels,
         "af": _filters(source, encoding),
         "map_metadata": -1,
@@ -76,19 +91,71 @@ def hls_arguments(
         "start_number": 1,
         "hls_segment_filename": str(folder / f"segment_%05d{codec.segment_suffix}"),
     }
-    if encoding.bitrate_bps is not None:
-        options["audio_bitrate"] = encoding.bitrate_bps
-    if encoding.sample_format is not None:
-        options["sample_fmt"] = encoding.sample_format
     if codec.lossless:
         options["frame_size"] = codec.frame_samples
-    if codec.container == "fmp4":
+    if codec.segments == "fmp4":
         options |= {"hls_segment_type": "fmp4", "hls_fmp4_init_filename": "init.mp4", "strict": -2}
-    stream = ffmpeg.output(_input(source)["a:0"], "pipe:1", **options)
+    return _compile(program, ffmpeg.output(_input(source)["a:0"], "pipe:1", **options))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cargo:
+    """What goes along with the sound into a file: tags, by ffmpeg's names of where they are, and cover art."""
+
+    tags_from: tuple[str, ...] = ()
+    pictures: bool = False
+
+
+def file_arguments(
+    program: str, source: Input, encoding: Encoding, form: Format, cargo: Cargo, *, path: Path, max_seconds: float
+) -> list[str]:
+    """Write one file to `path`, which doesn't exist yet. Limits as in `hls_arguments`."""
+    options: dict[str, object] = {
+        **_BITEXACT,
+        **form.options,
+        **_encoder_options(encoding),
+        "format": form.muxer,
+        "af": _filters(source, encoding),
+        # The times of chapters would be wrong in what is cut out, and a pipe doesn't have all of them.
+        "map_chapters": -1,
+        "t": f"{max_seconds + 1:g}",
+    }
+    made_of = _input(source, pictures=cargo.pictures)
+    tracks = [made_of["a:0"]]
+    if cargo.pictures:
+        # All attached pictures, but no film.
+        tracks.append(made_of["v?"])
+        options |= {"map": "-0:V?", "vcodec": "copy"}
+    argv = _compile(program, ffmpeg.output(*tracks, str(path), **options))
+    end = argv.index(str(path))
+    return [*argv[:end], *_tag_options(cargo), *argv[end:]]
+
+
+def _tag_options(cargo: Cargo) -> list[str]:
+    """Options that are given several times, which ffmpeg-python has no way to say. Of two tags the first counts."""
+    if not cargo.tags_from:
+        return ["-map_metadata", "-1"]
+    words = [word for place in cargo.tags_from for word in ("-map_metadata", place)]
+    targets = ("-metadata", "-metadata:s:a:0")
+    return words + [word for target in targets for name in _CONTAINERS_OWN for word in (target, f"{name}=")]
+
+
+def _compile(program: str, stream: ffmpeg.nodes.OutputStream) -> list[str]:
     stream = stream.global_args(
         "-nostdin", "-hide_banner", "-loglevel", _LOG_LEVEL, "-stats_period", "0.25", "-progress", "pipe:2"
     )
     return [str(argument) for argument in stream.compile(cmd=program)]
+
+
+def _encoder_options(encoding: Encoding) -> dict[str, object]:
+    options: dict[str, object] = {"acodec": encoding.codec.encoder, "ar": encoding.sample_rate}
+    if encoding.bitrate_bps is not None:
+        options["audio_bitrate"] = encoding.bitrate_bps
+    if encoding.quality is not None:
+        options["q:a"] = f"{encoding.quality:g}"
+    if encoding.sample_format is not None:
+        options["sample_fmt"] = encoding.sample_format
+    return options
 
 
 def probe_arguments(program: str, path: Path, *, demuxer: str | None, other_decoders: str) -> list[str]:
@@ -98,24 +165,46 @@ def probe_arguments(program: str, path: Path, *, demuxer: str | None, other_deco
     (comma-separated names); those are opened and see no packet, and what probes packets stays closed to them.
     """
     hint = ["-f", demuxer] if demuxer else []
+    return _ffprobe(program, path, other_decoders, [*hint, "-show_entries", _PROBED])
+
+
+def describe_arguments(program: str, path: Path, *, demuxer: str | None, other_decoders: str) -> list[str]:
+    """List tracks and tags as JSON; with `demuxer`, those that are seen when the file comes through a pipe."""
+    in_order = ["-seekable", "0", "-f", demuxer] if demuxer else []
+    return _ffprobe(program, path, other_decoders, [*in_order, "-show_entries", _DESCRIBED])
+
+
+def measure_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:
+    """Count the packets of a file of our own by reading it through, and show the length that its header states."""
+    shown = ["-select_streams", "a:0", "-show_entries", "stream=nb_read_packets,duration:format=duration"]
+    return _ffprobe(program, path, other_decoders, ["-count_packets", *shown])
+
+
+def _ffprobe(program: str, path: Path, other_decoders: str, options: Sequence[str]) -> list[str]:
     whitelists = [word for name, value in _whitelists("file").items() for word in (f"-{name}", value)]
     whitelists += ["-codec_whitelist:v", other_decoders, "-codec_whitelist:s", other_decoders]
-    shown = ["-show_entries", _PROBED, "-of", "json"]
-    return [program, "-hide_banner", "-loglevel", "warning", *whitelists, *hint, *shown, "-i", str(path)]
+    return [program, "-hide_banner", "-loglevel", "warning", *whitelists, *options, "-of", "json", "-i", str(path)]
 
 
 def _filters(source: Input, encoding: Encoding) -> str:
-    trim = f"atrim=end_sample={source.end_sample}," if source.end_sample is not None else ""
+    start = f"start_sample={source.start_sample}" if source.start_sample else ""
+    end = f"end_sample={source.end_sample}" if source.end_sample is not None else ""
+    trim = f"atrim={':'.join(filter(None, (start, end)))}," if start or end else ""
+    layout = f"aformat=channel_layouts={encoding.layout}," if encoding.layout else ""
     # Times are counted in samples that go to the encoder: those of containers are rounded, or have holes. Behind the
     # resampler a tick is a sample, so N is exact; N/SR/TB, which the manual has, is cut to one tick less now and then.
-    return f"{trim}aresample={encoding.sample_rate},asetpts=N"
+    return f"{trim}aresample={encoding.sample_rate},{layout}asetpts=N"
 
 
-def _input(source: Input) -> ffmpeg.nodes.FilterableStream:
-    options = _whitelists("pipe" if source.path is None else "file")
+def _input(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.FilterableStream:
+    options: dict[str, str | None] = {**_whitelists("pipe" if source.path is None else "file"), "sn": None, "dn": None}
+    if pictures:
+        options["codec_whitelist"] = ",".join((*AUDIO_DECODERS, *PICTURE_DECODERS))
+    else:
+        options["vn"] = None
     if source.demuxer is not None:
         options["format"] = source.demuxer
-    return ffmpeg.input("pipe:0" if source.path is None else str(source.path), vn=None, sn=None, dn=None, **options)
+    return ffmpeg.input("pipe:0" if source.path is None else str(source.path), **options)
 
 
 def _whitelists(protocols: str) -> dict[str, str]:

@@ -2,19 +2,38 @@
 
 from dataclasses import dataclass
 
-from streamsrv.errors import DiskFull, InternalError, UnusableFile
+from streamsrv.errors import BadParameter, DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
 from streamsrv.media.arguments import Encoding
+from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.fmp4 import check_init, count_samples
 from streamsrv.media.mpegts import BrokenSegment, count_frames
+from streamsrv.media.probe import Measured
 
-_SIGXCPU = 24
-_SIGXFSZ = 25
 # A resampler keeps a few samples back and rounds; more than this is loss.
 _RESAMPLER_SECONDS = 0.05
+_HEADER_FRAMES = 4
 _CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "Packet corrupt")
-_NOT_SOUND = ("Invalid data found when processing input", "does not contain any stream", "matches no streams")
+# By the number of the signal: SIGXCPU, SIGXFSZ.
+_LIMITS = {24: "Decoding this file takes too long.", 25: "What this file decodes to is too large."}
+_REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
+    (
+        ("Failed to configure output pad",),
+        UnusableFile,
+        "The file's channels or its sample rate are of a kind that can't be converted.",
+    ),
+    (
+        ("Error while opening encoder",),
+        BadParameter,
+        "The encoder doesn't take this combination of bitrate, sample rate and channels.",
+    ),
+    (
+        ("Invalid data found when processing input", "does not contain any stream", "matches no streams"),
+        UnusableFile,
+        "The file can't be decoded: its sound is damaged or of a kind that isn't known.",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +50,7 @@ class Counted:
 def count_segment(data: bytes, encoding: Encoding) -> Counted:
     """Read a segment through. InternalError where it isn't whole: a full disk leaves such files without a word."""
     try:
-        if encoding.codec.container == "fmp4":
+        if encoding.codec.segments == "fmp4":
             packets, samples = count_samples(data)
             return Counted(packets, samples)
         packets = count_frames(data, encoding.codec.name)
@@ -48,11 +67,18 @@ def check_init_section(data: bytes) -> None:
 
 
 def check_outcome(
-    outcome: Outcome, *, source_rate: int, encoding: Encoding, declared: Declared | None, max_seconds: float
+    outcome: Outcome,
+    *,
+    source_rate: int,
+    encoding: Encoding,
+    declared: Declared | None,
+    max_seconds: float,
+    cut: Cut = WHOLE,
 ) -> None:
-    """Did ffmpeg end well, and was all the sound decoded and encoded?
+    """Did ffmpeg end well, and was all the sound of the cut decoded and encoded?
 
-    `source_rate` in Hz is the decoder's. UnusableFile for the input's fault, DiskFull, InternalError for ours.
+    `source_rate` in Hz is the decoder's. UnusableFile for the input's fault, BadParameter for a cut or an encoding
+    that isn't possible, DiskFull, InternalError for ours.
     """
     errors = "\n".join(outcome.errors)
     if "No space left on device" in errors:
@@ -60,18 +86,23 @@ def check_outcome(
     if outcome.returncode != 0:
         raise _failure(outcome, errors)
     decoded_seconds = outcome.decoded_samples / source_rate
-    if outcome.decoded_samples == 0 or outcome.encoded_samples == 0:
+    if outcome.decoded_samples == 0:
         raise UnusableFile("There is no sound in this file.")
     if decoded_seconds > max_seconds:
         raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
-    if declared is not None and decoded_seconds < declared.seconds - declared.tolerance_seconds:
+    is_cut_reached = cut.end_seconds is not None and decoded_seconds >= cut.end_seconds
+    if declared and not is_cut_reached and decoded_seconds < declared.seconds - declared.tolerance_seconds:
         raise UnusableFile(
             f"The file ends in the middle: of the {_clock(declared.seconds)} of sound that it promises,"
             f" {_clock(declared.seconds - decoded_seconds)} are missing."
         )
     if any(sign in errors for sign in _CUT_SHORT):
         raise UnusableFile(f"The file ends in the middle, after {_clock(decoded_seconds)} of sound.")
-    if outcome.encoded_samples / encoding.sample_rate < decoded_seconds - _RESAMPLER_SECONDS:
+    if cut.start_seconds and cut.start_seconds >= decoded_seconds:
+        raise BadParameter(f"start lies behind the end of the sound, which is {_clock(decoded_seconds)} long.")
+    if outcome.encoded_samples == 0:
+        raise UnusableFile("There is no sound in this file.")
+    if outcome.encoded_samples / encoding.sample_rate < cut.seconds_of(decoded_seconds) - _RESAMPLER_SECONDS:
         raise InternalError("Less sound was encoded than was decoded.")
 
 
@@ -84,6 +115,19 @@ def check_published(outcome: Outcome, counted: Counted, encoding: Encoding) -> N
         whole = counted.packets == outcome.packets
     if not whole:
         raise InternalError("Segments are missing.")
+
+
+def check_file(measured: Measured | None, outcome: Outcome, encoding: Encoding) -> None:
+    """All that the encoder handed over is in the file, and its header tells how long that is."""
+    # FLAC's encoder ends with an empty packet, which isn't written. PCM has no packets, but its length is exact.
+    packets = 0 if encoding.codec.is_pcm else outcome.packets - (encoding.codec.name == "flac")
+    if measured is None or measured.packets < packets:
+        raise InternalError("The file was not written completely.")
+    seconds = outcome.encoded_samples / encoding.sample_rate
+    # A header counts whole frames, with those that the encoder puts before and behind the sound.
+    tolerance_seconds = _HEADER_FRAMES * encoding.frame_samples / encoding.sample_rate
+    if abs(measured.duration_seconds - seconds) > tolerance_seconds:
+        raise InternalError(f"The file states {measured.duration_seconds:.3f} s and holds {seconds:.3f} s.")
 
 
 def check_size(promised_bytes: int | None, actual_bytes: int) -> None:
@@ -101,17 +145,15 @@ def check_declared_length(declared: Declared | None, max_seconds: float) -> None
         )
 
 
-def _failure(outcome: Outcome, errors: str) -> UnusableFile | InternalError:
-    if outcome.returncode == -_SIGXCPU:
-        return UnusableFile("Decoding this file takes too long.")
-    if outcome.returncode == -_SIGXFSZ:
-        return UnusableFile("What this file decodes to is too large.")
+def _failure(outcome: Outcome, errors: str) -> Problem:
     if outcome.returncode < 0:
-        return InternalError(f"The encoder was ended by signal {-outcome.returncode}.")
-    if "Failed to configure output pad" in errors:
-        return UnusableFile("The file's channels or its sample rate are of a kind that can't be converted.")
-    if any(sign in errors for sign in _NOT_SOUND):
-        return UnusableFile("The file can't be decoded: its sound is damaged or of a kind that isn't known.")
+        words = _LIMITS.get(-outcome.returncode)
+        return (
+            UnusableFile(words) if words else EncoderKilled(f"The encoder was ended by signal {-outcome.returncode}.")
+        )
+    for signs, problem, words in _REASONS:
+        if any(sign in errors for sign in signs):
+            return problem(words)
     return InternalError(f"The encoder failed with status {outcome.returncode}: {errors[-500:]}")
 
 

@@ -15,7 +15,7 @@ from streamsrv.errors import InternalError
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
-_QUICK_SECONDS = 60.0
+QUICK_SECONDS = 60.0
 _MAX_REPORT_BYTES = 16 << 20
 _CHUNK_BYTES = 64 * 1024
 _PROGRAMS = (b"bwrap", b"ffmpeg", b"ffprobe")
@@ -37,11 +37,11 @@ class Finished:
     stderr: str
 
 
-async def run_to_end(argv: Sequence[str]) -> Finished:
-    """Run a program that is quick and says little, such as ffprobe. InternalError when it takes over a minute."""
-    process = await spawn(argv, ChildLimits(cpu_seconds=int(_QUICK_SECONDS)), folder=None, feeding=False)
+async def run_to_end(argv: Sequence[str], most_seconds: float = QUICK_SECONDS) -> Finished:
+    """Run a program that says little, such as ffprobe. InternalError when it takes more than `most_seconds`."""
+    process = await spawn(argv, ChildLimits(cpu_seconds=int(most_seconds)), folder=None, feeding=False)
     try:
-        async with asyncio.timeout(_QUICK_SECONDS):
+        async with asyncio.timeout(most_seconds):
             stdout, stderr = await process.communicate()
     except TimeoutError as error:
         raise InternalError("Looking into the file took too long.") from error

@@ -6,13 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import UnusableFile
-from streamsrv.media.arguments import probe_arguments
+from streamsrv.media.arguments import describe_arguments, measure_arguments, probe_arguments
 from streamsrv.media.tools import FfmpegTools
 
 # Codecs that keep every sample: their depth is the file's. All others count as 16 bit.
 _LOSSLESS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack", "tak", "truehd", "mlp", "wmalossless")
 
 _UNKNOWN = "The file isn't sound that can be read. Send a song or a film, e.g. MP3, M4A, WAV, FLAC, OGG, MP4 or MKV."
+# Hours of sound are gigabytes, which a slow disk takes its time to give.
+_MEASURE_SECONDS = 900.0
 _WORDS = (
     ("moov atom not found", "The file ends in the middle, or its index is missing."),
     ("Format not on whitelist", "This is a playlist or a script, not sound."),
@@ -25,7 +27,7 @@ class Source:
     """What a file holds. The first audio track is the one that is used.
 
     `duration_seconds` is of the track where the container says so, else of the file, else None. `duration_estimated`
-    means that ffprobe derived it from the bit rate; `depth_bits` is 16 for lossy codecs and at most 24.
+    means that ffprobe derived it from the bit rate; `depth_bits` is 16 for lossy codecs, 24 for floats, at most 32.
     """
 
     format_name: str
@@ -36,6 +38,8 @@ class Source:
     duration_seconds: float | None
     duration_estimated: bool
     has_video: bool
+    is_float: bool = False
+    has_picture: bool = False
 
 
 async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> Source:
@@ -48,25 +52,59 @@ async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -
     return read_probe(json.loads(result.stdout), estimated="Estimating duration from bitrate" in result.stderr)
 
 
+async def describe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> object:
+    """Give tracks and tags in a form that can be compared. With `demuxer` the file is read in order, like a pipe.
+
+    From a pipe tags that stand behind the sound aren't seen. Raises UnusableFile.
+    """
+    result = await tools.run(
+        describe_arguments(tools.ffprobe, path, demuxer=demuxer, other_decoders=tools.other_decoders), readable=(path,)
+    )
+    if result.returncode != 0:
+        raise UnusableFile(_in_words(result.stderr))
+    return json.loads(result.stdout)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A file that was made, read through: its packets, and the length that its header states."""
+
+    packets: int
+    duration_seconds: float
+
+
+async def measure(tools: FfmpegTools, path: Path) -> Measured | None:
+    """Read a file of our own from end to end; None where it can't be read as sound."""
+    argv = measure_arguments(tools.ffprobe, path, other_decoders=tools.other_decoders)
+    result = await tools.run(argv, readable=(path,), most_seconds=_MEASURE_SECONDS)
+    if result.returncode != 0:
+        return None
+    report = json.loads(result.stdout)
+    streams = report.get("streams") or [{}]
+    seconds = _seconds(streams[0].get("duration")) or _seconds(report.get("format", {}).get("duration"))
+    return Measured(int(streams[0].get("nb_read_packets", 0)), seconds or 0.0)
+
+
 def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
     """Turn ffprobe's JSON into a Source. Pure."""
     streams = report.get("streams", [])
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     if audio is None or not int(audio.get("sample_rate", 0)) or not audio.get("channels"):
         raise UnusableFile("There is no sound in this file." if streams else _UNKNOWN)
-    has_video = any(
-        stream.get("codec_type") == "video" and not stream.get("disposition", {}).get("attached_pic")
-        for stream in streams
-    )
+    pictures = [stream for stream in streams if stream.get("disposition", {}).get("attached_pic")]
+    has_video = any(stream.get("codec_type") == "video" and stream not in pictures for stream in streams)
+    is_float = _is_lossless(audio) and audio.get("sample_fmt", "").startswith(("flt", "dbl"))
     return Source(
         format_name=report.get("format", {}).get("format_name", ""),
         codec=audio.get("codec_name", "unknown"),
         sample_rate=int(audio["sample_rate"]),
         channels=int(audio["channels"]),
-        depth_bits=_depth_bits(audio),
+        depth_bits=24 if is_float else _depth_bits(audio),
         duration_seconds=_duration_seconds(audio, report.get("format", {}), has_video=has_video),
         duration_estimated=estimated,
         has_video=has_video,
+        is_float=is_float,
+        has_picture=bool(pictures),
     )
 
 
@@ -90,12 +128,14 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _depth_bits(audio: dict[str, Any]) -> int:
-    if not audio.get("codec_name", "").startswith(_LOSSLESS):
+    if not _is_lossless(audio):
         return 16
-    if "_f32" in audio["codec_name"] or "_f64" in audio["codec_name"]:
-        return 24
     bits = int(audio.get("bits_per_raw_sample") or 0) or int(audio.get("bits_per_sample") or 0) or 16
-    return max(16, min(bits, 24))
+    return max(16, min(bits, 32))
+
+
+def _is_lossless(audio: dict[str, Any]) -> bool:
+    return str(audio.get("codec_name", "")).startswith(_LOSSLESS)
 
 
 def _in_words(stderr: str) -> str:

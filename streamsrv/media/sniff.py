@@ -1,6 +1,6 @@
 """Tell a container from its first bytes, before the rest of an upload is there. Pure."""
 
-from streamsrv.media.formats import Container
+from streamsrv.media.inputs import Container
 
 # As much as is needed to tell: an MP4's first boxes, an ID3 tag's header, an Ogg page.
 HEAD_BYTES = 64 * 1024

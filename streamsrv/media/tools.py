@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsrv.errors import InternalError
-from streamsrv.media.child import Finished, run_to_end
-from streamsrv.media.formats import CODECS
+from streamsrv.media.child import QUICK_SECONDS, Finished, run_to_end
+from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.sandbox import confine
 
 
@@ -26,9 +26,11 @@ class FfmpegTools:
         """The command line that runs `argv` with no more of this machine than it needs, where that works here."""
         return confine(argv, readable=readable, writable=writable) if self.sandboxed else list(argv)
 
-    async def run(self, argv: Sequence[str], *, readable: Sequence[Path] = ()) -> Finished:
-        """Run one of the programs to its end; for those that are quick and say little."""
-        return await run_to_end(self.confined(argv, readable=readable, writable=()))
+    async def run(
+        self, argv: Sequence[str], *, readable: Sequence[Path] = (), most_seconds: float = QUICK_SECONDS
+    ) -> Finished:
+        """Run one of the programs to its end; for those that say little and, as a rule, are quick."""
+        return await run_to_end(self.confined(argv, readable=readable, writable=()), most_seconds)
 
     def shortcomings(self) -> list[str]:
         """What this ffmpeg lacks, a sentence each."""
@@ -37,6 +39,12 @@ class FfmpegTools:
             for codec in CODECS.values()
             if codec.encoder not in self.encoders
         ]
+
+    def formats(self) -> dict[str, Format]:
+        """What this ffmpeg can make, by name."""
+        return {
+            name: form for name, form in FORMATS.items() if all(codec.encoder in self.encoders for codec in form.codecs)
+        }
 
 
 async def find_tools(ffmpeg: str, ffprobe: str, sandbox: str) -> FfmpegTools:

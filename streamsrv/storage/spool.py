@@ -29,7 +29,7 @@ class SpoolAborted(Exception):
 
 
 class Spool:
-    """One upload's bytes. Made by `Spools.create`; its owner calls `end`, or `abort`, or both.
+    """One upload's bytes. Made by `Spools.create`; its owner calls `end` or `seal`, or `abort`, or both.
 
     One task appends. `size` counts the bytes that readers can have by now, and never shrinks.
     The descriptor stays open as long as anybody holds the spool: a reader can begin and finish after the file was
@@ -72,14 +72,18 @@ class Spool:
         self._flush_if_due()
         await self._until(lambda: self._pending_bytes < MAX_PENDING_BYTES)
 
-    async def end(self) -> None:
-        """Mark the end, which readers see at once, and make the file durable before returning. Raises as `append`."""
+    async def seal(self) -> None:
+        """Mark the end, which readers see at once; all bytes can be read then. Raises as `append`."""
         self._check()
         self._ending = True
         self._flush()
         await self._until(lambda: self._write is None and not self._pending)
         self.ended = True
         self._notify()
+
+    async def end(self) -> None:
+        """`seal`, and make the file durable before returning: for what will be kept."""
+        await self.seal()
         with disk_errors():
             await self._loop.run_in_executor(None, self._sync)
         self._check()

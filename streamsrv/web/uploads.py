@@ -10,15 +10,25 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 
 from streamsrv.errors import BadForm, Problem, TooLarge, UploadTimeout, WrongContentType
 from streamsrv.web.multipart import MAX_HEAD_BYTES, FilePart, FormWalk
 
-__all__ = ["FilePart", "FileSink", "Form", "OpenFile", "UploadLimits", "keep_large_buffers", "receive_form"]
+__all__ = [
+    "FilePart",
+    "FileSink",
+    "Form",
+    "OpenFile",
+    "UploadLimits",
+    "defer_continue",
+    "keep_large_buffers",
+    "receive_form",
+]
 
 # asyncio asks the socket for 256 KiB at a time and aiohttp buffers as much; a large upload is faster in larger bites.
 READ_BYTES = 1 << 20
+_CONTINUE = "100-continue"
 # malloc.h
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -75,14 +85,31 @@ async def receive_form(
             max_parts=limits.max_parts,
             max_field_bytes=limits.max_field_bytes,
         )
+        body = _Body(request, limits, len(fields))
+        await _invite(request)
         with _large_reads(request):
-            file_bytes = await _receive(_Body(request, limits, len(fields)), walk, limits, open_file)
+            file_bytes = await _receive(body, walk, limits, open_file)
     except Problem as problem:
         if not request.content.at_eof():
             # The client may still be sending. Told so, it stops; aiohttp reads on for a while, so that it hears.
             problem.headers.setdefault(hdrs.CONNECTION, "close")
         raise
     return Form(walk.fields, walk.file, file_bytes)
+
+
+async def defer_continue(request: web.Request) -> None:
+    """For routes that call `receive_form`: a client that sends `Expect: 100-continue` waits until that invites it.
+
+    So a request that is refused for its headers or its query is refused before its body is sent (RFC 9110 10.1.1).
+    """
+    if request.headers[hdrs.EXPECT].lower() != _CONTINUE:
+        raise web.HTTPExpectationFailed(text="Expect takes nothing but 100-continue.")
+
+
+async def _invite(request: web.BaseRequest) -> None:
+    if request.headers.get(hdrs.EXPECT, "").lower() == _CONTINUE and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # the reply itself hasn't begun
 
 
 async def _receive(body: "_Body", walk: FormWalk, limits: UploadLimits, open_file: OpenFile) -> int:

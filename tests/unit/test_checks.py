@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streamsrv.errors import DiskFull, InternalError, Problem, UnusableFile
+from streamsrv.errors import DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import Counted, check_declared_length, check_outcome, check_published
 from streamsrv.media.declared import Declared
@@ -44,7 +44,7 @@ def test_a_whole_result_passes() -> None:
         ),
         (UnusableFile, "takes too long", {"returncode": -24}),
         (DiskFull, "no space left", {"returncode": 1, "errors": ("av_interleaved: No space left on device",)}),
-        (InternalError, "signal 9", {"returncode": -9}),
+        (EncoderKilled, "signal 9", {"returncode": -9}),
         (InternalError, "status 1", {"returncode": 1, "errors": ("something else",)}),
         (InternalError, "Less sound", {"encoded_samples": 400000}),
     ],

@@ -19,15 +19,15 @@ def report(container: dict[str, Any] | None = None, **audio: Any) -> dict[str, A
         ({"codec_name": "pcm_u8", "bits_per_sample": 8}, 16),
         ({"codec_name": "pcm_s16le", "bits_per_sample": 16}, 16),
         ({"codec_name": "pcm_s24le", "bits_per_sample": 24}, 24),
-        ({"codec_name": "pcm_s32le", "bits_per_sample": 32}, 24),
-        ({"codec_name": "pcm_f32le", "bits_per_sample": 32}, 24),
+        ({"codec_name": "pcm_s32le", "bits_per_sample": 32}, 32),
+        ({"codec_name": "pcm_f32le", "sample_fmt": "flt", "bits_per_sample": 32}, 24),
         ({"codec_name": "flac", "bits_per_raw_sample": "24"}, 24),
         ({"codec_name": "mp3", "bits_per_sample": 0}, 16),
         ({"codec_name": "aac"}, 16),
     ],
 )
 def test_depth(audio: dict[str, Any], bits: int) -> None:
-    """Lossless codecs keep their depth, within 16 and 24 bit; lossy ones count as 16 bit."""
+    """Lossless codecs keep their depth, within 16 and 32 bit; floats keep 24, and lossy ones count as 16 bit."""
     assert read_probe(report(**audio)).depth_bits == bits
 
 

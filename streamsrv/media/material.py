@@ -1,0 +1,101 @@
+"""What one run of ffmpeg reads: a whole file, or one that is still growing, and what its first bytes tell of it."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from streamsrv.errors import InternalError, UnusableFile
+from streamsrv.media.arguments import Input
+from streamsrv.media.checks import check_size
+from streamsrv.media.declared import Declared, declared, declared_bytes, xing_header
+from streamsrv.media.probe import Source, probe
+from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
+from streamsrv.media.tools import FfmpegTools
+
+# A large cover or an index of hours of sound may stand before the sound: then a header needs more bytes to be read.
+_HEADER_BYTES = (HEAD_BYTES, 4 * HEAD_BYTES, 16 * HEAD_BYTES, 64 * HEAD_BYTES, 256 * HEAD_BYTES)
+
+
+class Growing(Protocol):
+    """A file that grows, as the spool of an upload does."""
+
+    @property
+    def path(self) -> Path: ...
+
+    @property
+    def size(self) -> int: ...
+
+    async def head(self, count: int, start: int = 0) -> bytes:
+        """Give `count` bytes from `start` on as soon as they are there, or what there is at the end."""
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """Give all bytes from the start as they come, up to the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """A whole file, by its path in `input`, or a growing one, through `feed`; `promised_bytes`: the size it states.
+
+    `path` is where what is there by now can be looked into.
+    """
+
+    input: Input
+    path: Path
+    source: Source
+    declared: Declared | None
+    promised_bytes: int | None = None
+    feed: AsyncIterator[bytes] | None = None
+
+
+async def whole_material(tools: FfmpegTools, path: Path) -> Material:
+    """Look into a file that is all there. Raises UnusableFile."""
+    head, size = await asyncio.to_thread(_read_head, path)
+    promised = declared_bytes(head)
+    check_size(promised, size)
+    source = await probe(tools, path)
+    return Material(Input(path=path), path, source, declared(head, source), promised)
+
+
+async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> Material:
+    """Look into what has come of an upload. Raises a Problem or OSError where it can't be decoded as it comes."""
+    head = await file.head(HEAD_BYTES)
+    tag_bytes = id3_length(head)
+    if tag_bytes:
+        head = await file.head(HEAD_BYTES, tag_bytes)
+    container = sniff(head)
+    if container is None or not container.pipeable:
+        raise InternalError("This container can't be decoded while it arrives.")
+    # The file's own name may go to storage when it is complete; this one stays as long as it is read.
+    link = folder / "source"
+    await asyncio.to_thread(os.link, file.path, link)
+    source = await _probe_growing(tools, file, link, tag_bytes, container.demuxer)
+    xing = xing_header(head) if container.name == "mp3" else None
+    # From a pipe ffmpeg plays the encoder's padding, too; from a file it leaves it out.
+    end = xing.samples if xing is not None and xing.trimmed else None
+    source_input = Input(demuxer=container.demuxer, end_sample=end)
+    return Material(source_input, link, source, declared(head, source), declared_bytes(head), file.chunks())
+
+
+async def _probe_growing(tools: FfmpegTools, file: Growing, link: Path, tag_bytes: int, demuxer: str) -> Source:
+    for count in _HEADER_BYTES:
+        needed = tag_bytes + count
+        await file.head(1, needed - 1)
+        try:
+            return await probe(tools, link, demuxer=demuxer)
+        except UnusableFile:
+            if file.size < needed:
+                raise  # that is all of it
+    raise UnusableFile("The file's header is too long to be decoded while it arrives.")
+
+
+def _read_head(path: Path) -> tuple[bytes, int]:
+    """The file's first bytes, those behind its ID3 tag if it has one, and its size."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+        if tag_bytes := id3_length(head):  # up to 256 MiB
+            file.seek(tag_bytes)
+            head = file.read(HEAD_BYTES)
+        return head, os.fstat(file.fileno()).st_size

@@ -1,0 +1,122 @@
+"""A file that is made for one request and sent once, with its length and a safe name. No part passes for the whole."""
+
+import asyncio
+import re
+import unicodedata
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import quote
+
+from aiohttp import hdrs, web
+
+from streamsrv.errors import DownloadTimeout, InternalError
+
+_CHUNK_BYTES = 256 << 10
+_LOOK_SECONDS = 0.25
+# What file systems take, in bytes.
+_NAME_BYTES = 255
+# Categories that no file name needs: control and format characters, the reversal of text among them, half characters,
+# separators of lines and paragraphs. The two joiners are part of some scripts and of emoji.
+_UNSAFE = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+_JOINERS = "\u200c\u200d"
+# RFC 8187 section 3.2.1: attr-char, besides letters and digits.
+_ATTR_CHARS = "!#$&+-.^_`|~"
+
+
+async def send_file(
+    request: web.BaseRequest, path: Path, *, name: str, media_type: str, idle_seconds: float
+) -> web.StreamResponse:
+    """Send the whole file under that name. It isn't kept, so no part of it can be asked for later.
+
+    Raises OSError where it can't be read, InternalError where it ends too early and DownloadTimeout where the client
+    takes nothing for `idle_seconds`. Once the reply has begun the connection is cut then, so that nobody takes the part
+    for the whole.
+    """
+    async with _opened(path) as (file, size):
+        reply = web.StreamResponse(
+            headers={
+                hdrs.CONTENT_TYPE: media_type,
+                hdrs.CONTENT_DISPOSITION: content_disposition(name),
+                hdrs.ACCEPT_RANGES: "none",
+                hdrs.CACHE_CONTROL: "no-store",
+                "X-Content-Type-Options": "nosniff",
+            }
+        )
+        reply.content_length = size
+        await reply.prepare(request)
+        async for data in _chunks(file, size):
+            await _write(reply, data, idle_seconds)
+        await reply.write_eof()
+    return reply
+
+
+async def _chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
+    left = size
+    while left:
+        data = await asyncio.to_thread(file.read, min(_CHUNK_BYTES, left))
+        if not data:
+            raise InternalError("The file ended while it was sent.")
+        left -= len(data)
+        yield data
+
+
+async def _write(reply: web.StreamResponse, data: bytes, idle_seconds: float) -> None:
+    try:
+        async with asyncio.timeout(idle_seconds):
+            await reply.write(data)
+    except TimeoutError as error:
+        raise DownloadTimeout from error
+
+
+@asynccontextmanager
+async def while_connected(request: web.BaseRequest) -> AsyncIterator[None]:
+    """Cancel the block when the client leaves, and raise ConnectionResetError.
+
+    Whoever reads the body or writes the reply hears of that by itself; whoever works in between doesn't.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_watch(request))
+        yield
+        watch.cancel()
+
+
+async def _watch(request: web.BaseRequest) -> None:
+    # aiohttp tells nobody when a client leaves.
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_SECONDS)
+    raise ConnectionResetError("The client left.")
+
+
+def content_disposition(name: str) -> str:
+    """`attachment` with a name in both spellings (RFC 6266 appendix D): plain ASCII, and all of it (RFC 8187)."""
+    letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
+    plain = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", "".join(letters))
+    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS, encoding='utf-8')}"
+
+
+def safe_name(stem: str, suffix: str) -> str:
+    """A file name that is safe wherever it is saved: of `stem` what can be shown, so much that it isn't too long."""
+    shown = "".join(" " if character.isspace() else character for character in stem)
+    shown = "".join(filter(_can_be_shown, shown))
+    shown = re.sub(r'[/\\:*?"<>|]', "_", shown).strip(" .")
+    kept = shown.encode()[: _NAME_BYTES - len(suffix)].decode(errors="ignore").rstrip(" .")
+    return (kept or "audio") + suffix
+
+
+def _can_be_shown(character: str) -> bool:
+    return unicodedata.category(character) not in _UNSAFE or character in _JOINERS
+
+
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[tuple[BinaryIO, int]]:
+    file, size = await asyncio.to_thread(_open, path)
+    try:
+        yield file, size
+    finally:
+        await asyncio.shield(asyncio.to_thread(file.close))
+
+
+def _open(path: Path) -> tuple[BinaryIO, int]:
+    return path.open("rb"), path.stat().st_size
