@@ -128,6 +128,7 @@ class Conversion:
         converted = await self._live_result(options)
         if converted is None:
             converted = await self._convert_whole(form.file, options.form, options)
+        await self._spool.abort()  # the reply may take its time, and the upload isn't needed for it
         self._phase, self._share = "replying", 1.0
         log.info("converted", conversion_id=self._id, format=options.form.name, seconds=round(converted.seconds, 3))
         return converted

@@ -78,8 +78,13 @@ def _reply_to(request: web.Request, error: Exception) -> web.Response:
             request.transport.abort()
         return _never_sent()
     if isinstance(problem, Problem):
-        return problem_response(problem, request_id(request))
-    return _foreign_response(problem, request_id(request))
+        reply = problem_response(problem, request_id(request))
+    else:
+        reply = _foreign_response(problem, request_id(request))
+    if not request.content.at_eof():
+        # The client may still be sending. Told so, it stops; aiohttp reads on for a while, so that it hears.
+        reply.headers.setdefault(hdrs.CONNECTION, "close")
+    return reply
 
 
 def _translate(error: Exception) -> Problem | web.HTTPException:

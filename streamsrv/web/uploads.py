@@ -12,7 +12,7 @@ from typing import Protocol
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from streamsrv.errors import BadForm, Problem, TooLarge, UploadTimeout, WrongContentType
+from streamsrv.errors import BadForm, TooLarge, UploadTimeout, WrongContentType
 from streamsrv.web.multipart import MAX_HEAD_BYTES, FilePart, FormWalk
 
 __all__ = [
@@ -74,26 +74,20 @@ async def receive_form(
     TooLarge (before a byte too many reaches the sink) and UploadTimeout; what the sink and `open_file` raise,
     and ConnectionResetError or CancelledError when the client left, pass through.
     """
-    try:
-        if request.headers.getall(hdrs.CONTENT_ENCODING, []):
-            raise WrongContentType("A Content-Encoding isn't taken: send the form as it is.")
-        if request.content_type != "multipart/form-data":
-            raise WrongContentType("Send the file as multipart/form-data.")
-        walk = FormWalk(
-            request.headers[hdrs.CONTENT_TYPE],
-            fields,
-            max_parts=limits.max_parts,
-            max_field_bytes=limits.max_field_bytes,
-        )
-        body = _Body(request, limits, len(fields))
-        await _invite(request)
-        with _large_reads(request):
-            file_bytes = await _receive(body, walk, limits, open_file)
-    except Problem as problem:
-        if not request.content.at_eof():
-            # The client may still be sending. Told so, it stops; aiohttp reads on for a while, so that it hears.
-            problem.headers.setdefault(hdrs.CONNECTION, "close")
-        raise
+    if request.headers.getall(hdrs.CONTENT_ENCODING, []):
+        raise WrongContentType("A Content-Encoding isn't taken: send the form as it is.")
+    if request.content_type != "multipart/form-data":
+        raise WrongContentType("Send the file as multipart/form-data.")
+    walk = FormWalk(
+        request.headers[hdrs.CONTENT_TYPE],
+        fields,
+        max_parts=limits.max_parts,
+        max_field_bytes=limits.max_field_bytes,
+    )
+    body = _Body(request, limits, len(fields))
+    await _invite(request)
+    with _large_reads(request):
+        file_bytes = await _receive(body, walk, limits, open_file)
     return Form(walk.fields, walk.file, file_bytes)
 
 

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamsrv.errors import DiskFull, Problem, TooLarge
+from streamsrv.web.problems import answer_problems
 from streamsrv.web.uploads import FilePart, Form, UploadLimits, receive_form
 
 MIB = 1 << 20
@@ -41,6 +42,7 @@ class Receiver:
         self.sink_error: Exception | None = None
         self.gate: Callable[[], Awaitable[None]] | None = None
         self.app = web.Application()
+        answer_problems(self.app)
         self.app.add_routes([web.post("/", self._receive), web.get("/health", self._health)])
 
     async def append(self, data: bytes) -> None:
@@ -66,9 +68,6 @@ class Receiver:
     async def _receive(self, request: web.Request) -> web.Response:
         try:
             self.form = await receive_form(request, fields=FIELDS, limits=self.limits, open_file=self._open)
-        except Problem as problem:
-            self.error = problem
-            return web.Response(status=problem.status, text=problem.detail, headers=problem.headers)
         except BaseException as error:
             self.error = error
             raise
