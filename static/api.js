@@ -1,13 +1,17 @@
 // The server's HTTP interface as this page needs it. What it refuses is thrown as an Error whose message is a sentence.
 
-const TRANSCODE = "/v1/stream/transcode";
+export const TRANSCODE = "/v1/stream/transcode";
 const jobPath = (id) => `/v1/stream/job/${id}`;
 
 /** Tells "reachable" and "unreachable" as they change. */
 export const server = new EventTarget();
+const KNOCK_MS = 1000;
 let isReachable = null;
+let knockTimer = null;
 
 function noteReachable(now) {
+	clearTimeout(knockTimer);
+	if (!now) knockTimer = setTimeout(() => knock().catch(() => null), KNOCK_MS);
 	if (now !== isReachable) server.dispatchEvent(new Event(now ? "reachable" : "unreachable"));
 	isReachable = now;
 }
@@ -22,7 +26,8 @@ export function sentence(status, text) {
 	}
 }
 
-async function call(path, method = "GET") {
+/** The reply's JSON, or null for 404. */
+export async function call(path, method = "GET") {
 	let response;
 	try {
 		response = await fetch(path, { method, cache: "no-store", signal: AbortSignal.timeout(15_000) });
@@ -43,7 +48,7 @@ export const getJob = (id) => call(jobPath(id));
 /** Cancels a running job (and gives it), removes one that ended. It is fine when it is gone already. */
 export const deleteJob = (id) => call(jobPath(id), "DELETE");
 
-/** Asks whether the server is there. */
+/** Asks whether the server is there. While it isn't, that is done by itself. */
 export const knock = () => call("/health");
 
 /** {jobs, next}, newest first. `statuses` of [] are all; `before` is an earlier answer's `next`. */
@@ -54,17 +59,14 @@ export function listJobs({ statuses = [], before, limit }) {
 
 export const eventsPath = (id) => `${jobPath(id)}/events`;
 
-/** Takes the upload named `id`. The options come before the file, so that encoding starts with the first bytes. */
-export const uploadPath = (id, options) => `${TRANSCODE}?${new URLSearchParams({ job_id: id, ...options })}`;
-
 // On this page's own origin, whatever public address the server puts in its links: the policy allows no other.
 export const playlistPath = (id, name) => `/v1/stream/hls/${id}/${name}`;
 
-/** The shell command that sends a file with these options; they go first, for the same reason. */
-export function curlCommand(options, fileName) {
+/** The shell command that sends a file with these options; they go first, so that encoding starts with the first bytes. */
+export function curlCommand(curl, path, options, fileName) {
 	const fields = Object.entries(options).filter(([, value]) => value).map(([name, value]) => `-F ${name}=${value}`);
 	// Commas and semicolons end a path in curl's -F unless it is quoted inside the argument, too.
-	const path = /[,;"\\]/.test(fileName) ? `"${fileName.replace(/["\\]/g, "\\$&")}"` : fileName;
-	const file = `file=@${path}`.replace(/["\\$`]/g, "\\$&");
-	return `curl ${fields.join(" ")} -F "${file}" ${location.origin}${TRANSCODE}`;
+	const quoted = /[,;"\\]/.test(fileName) ? `"${fileName.replace(/["\\]/g, "\\$&")}"` : fileName;
+	const file = `file=@${quoted}`.replace(/["\\$`]/g, "\\$&");
+	return `${curl} ${fields.join(" ")} -F "${file}" ${location.origin}${path}`;
 }

@@ -1,21 +1,10 @@
-// One job in the list, from the moment its file was dropped.
+// One entry of a list, from the moment its file was dropped.
 
-import { codecName, splitName } from "./format.js";
-import { isActive } from "./jobs.js";
-import { $ } from "./notice.js";
-import { advice, nameOf, say, share } from "./words.js";
+import { $, setIcon, setText } from "./elements.js";
+import { splitName } from "./format.js";
+import { toast } from "./notice.js";
 
-const BADGES = { sending: "send", working: "work", failed: "fail", cancelled: "stop" };
-
-/** Points an icon at a picture of the sprite. */
-export function setIcon(element, name) {
-	element.querySelector("use").setAttribute("href", `#i-${name}`);
-}
-
-/** Writes only what differs, so that screen readers and selections are left alone. */
-export function setText(element, text) {
-	if (element.textContent !== text) element.textContent = text;
-}
+const BADGES = { sending: "send", working: "work", receiving: "save", failed: "fail", cancelled: "stop" };
 
 function label(button, text) {
 	button.setAttribute("aria-label", text);
@@ -24,19 +13,22 @@ function label(button, text) {
 
 export class Card {
 	#at = {};
+	#acts;
+	#words;
 	entry;
 	element;
 
-	/** `act(action, entry)` does what a button says. */
-	constructor(entry, act) {
-		this.element = $("job-template").content.firstElementChild.cloneNode(true);
-		this.element.dataset.id = entry.id;
+	/** `acts` are functions of an entry, one for each button; `words` say what is written. */
+	constructor({ acts, words }) {
+		this.#acts = acts;
+		this.#words = words;
+		this.element = $("card-template").content.firstElementChild.cloneNode(true);
 		for (const part of this.element.querySelectorAll("[data-part], [data-action]")) {
 			this.#at[part.dataset.part ?? part.dataset.action] = part;
 		}
 		this.element.addEventListener("click", ({ target }) => {
 			const action = target.closest("[data-action]")?.dataset.action;
-			if (action) this.#pressed(action, act);
+			if (action) this.#pressed(action);
 		});
 		this.element.addEventListener("keydown", ({ key }) => key === "Escape" && this.#escape());
 		this.#at.more.addEventListener("focusout", ({ relatedTarget }) => this.#at.more.contains(relatedTarget) || this.#openMenu(false));
@@ -46,6 +38,7 @@ export class Card {
 	update(entry, playing) {
 		const hadFocus = this.element.contains(document.activeElement);
 		this.entry = entry;
+		this.element.dataset.id = entry.id;
 		this.element.dataset.state = entry.state;
 		this.element.classList.toggle("is-current", playing !== null);
 		this.element.classList.toggle("is-over", entry.state === "failed" || entry.state === "cancelled");
@@ -56,59 +49,63 @@ export class Card {
 	}
 
 	#describe(entry) {
-		const [name, suffix] = splitName(nameOf(entry));
-		const [state, facts] = say(entry);
-		const { codec, bitrate } = entry.job ?? {};
-		const texts = { name, suffix, state, facts, advice: advice(entry), chip: codecName(codec, bitrate) };
+		const [name, suffix] = splitName(this.#words.nameOf(entry));
+		const [state, facts] = this.#words.say(entry);
+		const texts = { name, suffix, state, facts, advice: this.#words.advice(entry), chip: this.#words.chip(entry) };
 		for (const [part, text] of Object.entries(texts)) setText(this.#at[part], text);
 		this.#at.name.title = name + suffix;
 		setIcon(this.#at.badge, BADGES[entry.state] ?? "wait");
 	}
 
 	#offer(entry, playing) {
-		const name = nameOf(entry);
+		const name = this.#words.nameOf(entry);
 		const again = entry.upload ? "Retry" : "Choose again";
-		const hasEnded = !isActive(entry);
-		const shown = {
-			play: entry.isPlayable,
-			badge: !entry.isPlayable,
-			link: entry.isPlayable,
-			retry: hasEnded && entry.state !== "ready",
-			remove: hasEnded,
-			more: hasEnded || entry.isPlayable,
-			cancel: !hasEnded,
-		};
-		for (const [part, isShown] of Object.entries(shown)) this.#at[part].hidden = !isShown;
+		const offered = this.#words.offers(entry);
+		for (const part of ["play", "save", "link", "retry", "more", "cancel"]) this.#at[part].hidden = !offered.includes(part);
+		this.#at.badge.hidden = offered.includes("play");
+		this.#at.remove.hidden = offered.includes("cancel");
 		setIcon(this.#at.play, playing ? "pause" : "play");
-		label(this.#at.play, `${playing ? "Pause" : hasEnded ? "Play" : "Play what is ready of"} ${name}`);
+		label(this.#at.play, `${playing ? "Pause" : offered.includes("cancel") ? "Play what is ready of" : "Play"} ${name}`);
+		label(this.#at.save, `Download ${name}`);
 		label(this.#at.link, `Copy the m3u8 link of ${name}`);
 		label(this.#at.menu, `More about ${name}`);
 		label(this.#at.cancel, `Cancel ${name}`);
 		label(this.#at.retry, `${again} ${name}`);
 		setText(this.#at.again, again);
+		const { result } = entry.upload ?? {};
+		if (result) Object.assign(this.#at.save, { href: result.url, download: result.name });
 	}
 
 	#measure(entry) {
-		const done = share(entry);
+		const done = this.#words.share(entry);
 		const { bar } = this.#at;
 		bar.hidden = done === null;
-		bar.setAttribute("aria-label", `${say(entry)[0]} ${nameOf(entry)}`);
+		bar.setAttribute("aria-label", `${this.#words.say(entry)[0]} ${this.#words.nameOf(entry)}`);
 		bar.setAttribute("aria-valuenow", Math.floor(done * 100));
 		bar.firstElementChild.style.transform = `scaleX(${done})`;
 	}
 
 	#focus() {
-		[...this.element.querySelectorAll("button")].find((button) => !button.closest("[hidden]"))?.focus();
+		[...this.element.querySelectorAll("button, a")].find((button) => !button.closest("[hidden]"))?.focus();
 	}
 
-	#pressed(action, act) {
-		const { confirm, items } = this.#at;
+	#pressed(action) {
+		const { confirm, items, question } = this.#at;
 		if (action === "menu") return this.#openMenu(items.hidden);
 		this.#openMenu(false);
-		// What failed or was cancelled has nothing to lose; a stream that others may be listening to has.
-		confirm.hidden = action !== "remove" || this.entry.state !== "ready";
-		if (!confirm.hidden) return this.#at.keep.focus();
-		return action === "keep" ? this.#focus() : act(action, this.entry);
+		const asked = action === "remove" ? this.#words.question(this.entry) : "";
+		setText(question, asked);
+		confirm.hidden = !asked;
+		if (asked) return this.#at.keep.focus();
+		return action === "keep" ? this.#focus() : this.#act(action);
+	}
+
+	async #act(action) {
+		try {
+			await this.#acts[action](this.entry);
+		} catch ({ message }) {
+			toast(`That didn’t work. ${message}`);
+		}
 	}
 
 	#openMenu(isOpen) {

@@ -1,8 +1,8 @@
 // The player at the bottom: what plays, where it is, how loud. The keyboard plays, too.
 
-import { setIcon, setText } from "./card.js";
+import { $, setIcon, setText } from "./elements.js";
 import { clock } from "./format.js";
-import { $, recall, remember, toast } from "./notice.js";
+import { recall, remember, toast } from "./notice.js";
 import { Waveform } from "./waveform.js";
 
 const STEP_SECONDS = 5;

@@ -3,16 +3,25 @@
 const SOUND = /\.(aac|ac3|aiff?|amr|ape|avi|flac|m4[abv]|mk[av]|mov|mp[234]|mpg|og[ag]|opus|ts|wav|web[am]|wm[av]|wv)$/i;
 const hasFiles = ({ dataTransfer }) => dataTransfer?.types.includes("Files");
 
-/** Calls `take(files)` with what a person chose, dropped anywhere on the page, or pasted. */
-export function takeFiles(input, drop, take) {
-	input.addEventListener("change", () => {
+/** Calls `take(files)` with what a person chose in this form. */
+export function takeChosen(form, take) {
+	const input = form.elements.file;
+	input.multiple = true; // without scripts a form sends one
+	const takeAll = () => {
 		const files = [...input.files];
 		input.value = ""; // so that the same file can be chosen again
 		take(files);
-	});
+	};
+	input.addEventListener("change", takeAll);
+	if (input.files.length) takeAll(); // chosen while the task was being loaded
 	// Only a larger target for the pointer; the keyboard has the chooser itself.
-	drop.addEventListener("click", ({ target }) => target.closest("label, button, input") || input.click());
-	document.addEventListener("paste", ({ clipboardData }) => take([...clipboardData.files]));
+	form.querySelector(".drop").addEventListener("click", ({ target }) => target.closest("label, button, input") || input.click());
+	form.addEventListener("submit", (event) => event.preventDefault()); // by Enter in a field
+}
+
+/** Calls `take(files)` with what is dropped anywhere on the page, or pasted. */
+export function takeDropped(take) {
+	document.addEventListener("paste", ({ clipboardData }) => clipboardData.files.length && take([...clipboardData.files]));
 	const show = (isDragging) => document.body.classList.toggle("is-dragging", isDragging);
 	document.addEventListener("dragover", (event) => {
 		if (!hasFiles(event)) return;

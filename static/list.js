@@ -1,10 +1,10 @@
 // The list of jobs by day, with its filter and its older pages.
 
 import { listJobs } from "./api.js";
-import { Card } from "./card.js";
+import { Deck, place } from "./deck.js";
+import { $ } from "./elements.js";
+import { isActive } from "./entries.js";
 import { day } from "./format.js";
-import { isActive } from "./jobs.js";
-import { $ } from "./notice.js";
 
 const PAGE = 30;
 const FILTERS = {
@@ -14,30 +14,18 @@ const FILTERS = {
 	failed: { statuses: ["Failed", "Cancelled"], shows: ({ state }) => state === "failed" || state === "cancelled", nothing: "Nothing has failed." },
 };
 
-/** Makes these the children, in order. What is in its place is not touched, so that the focus stays. */
-function place(parent, children) {
-	for (const child of [...parent.children]) if (!children.includes(child)) child.remove();
-	children.forEach((child, i) => parent.children[i] === child || parent.insertBefore(child, parent.children[i] ?? null));
-}
-
 export class List {
 	#jobs;
-	#act;
-	#playing;
-	#cards = new Map();
+	#deck;
 	#days = new Map();
 	#pages = new Map();
 	#filter = "all";
 
-	/** `act(action, entry)` does what a card's button says; `playing(id)` is what the player does with a job. */
-	constructor(jobs, { act, playing }) {
+	/** `manner` is as Deck takes it. */
+	constructor(jobs, manner) {
 		this.#jobs = jobs;
-		this.#act = act;
-		this.#playing = playing;
-		jobs.addEventListener("change", ({ detail: { entry, before } }) => {
-			this.refresh(entry.id);
-			if (before?.state !== entry.state) this.arrange();
-		});
+		this.#deck = new Deck(jobs, manner);
+		jobs.addEventListener("change", ({ detail: { entry, before } }) => before?.state === entry.state || this.arrange());
 		jobs.addEventListener("remove", () => this.arrange());
 		$("load-more").addEventListener("click", () => this.load());
 		$("filter").addEventListener("change", ({ target }) => {
@@ -62,7 +50,7 @@ export class List {
 
 	/** Shows a job as it is now. */
 	refresh(id) {
-		this.#cards.get(id)?.update(this.#jobs.get(id), this.#playing(id));
+		this.#deck.refresh(id);
 	}
 
 	arrange() {
@@ -73,11 +61,10 @@ export class List {
 		const days = new Map();
 		for (const entry of visible) {
 			const name = day(new Date(entry.order));
-			days.set(name, [...(days.get(name) ?? []), this.#card(entry)]);
+			days.set(name, [...(days.get(name) ?? []), this.#deck.show(entry)]);
 		}
 		place($("list"), [...days].map(([name, cards]) => this.#day(name, cards)));
-		for (const id of this.#cards.keys()) if (!this.#jobs.get(id)) this.#cards.delete(id);
-		$("page").className = `page ${this.#jobs.all().length ? "filled" : "empty"}`;
+		$("stream-task").className = `task ${this.#jobs.all().length ? "filled" : "empty"}`;
 		$("nothing").hidden = visible.length > 0;
 		$("nothing").textContent = nothing;
 		$("load-more").hidden = !next;
@@ -92,13 +79,5 @@ export class List {
 		const section = this.#days.get(name);
 		place(section.lastElementChild, cards);
 		return section;
-	}
-
-	#card(entry) {
-		if (!this.#cards.has(entry.id)) {
-			this.#cards.set(entry.id, new Card(entry, this.#act));
-			this.refresh(entry.id);
-		}
-		return this.#cards.get(entry.id).element;
 	}
 }

@@ -1,6 +1,6 @@
 // What the page says in passing and what it remembers.
 
-export const $ = (id) => document.getElementById(id);
+import { $ } from "./elements.js";
 
 let hideTimer = null;
 
@@ -11,6 +11,11 @@ export function toast(text) {
 	box.classList.add("shown");
 	clearTimeout(hideTimer);
 	hideTimer = setTimeout(() => box.classList.remove("shown"), Math.max(3500, text.length * 60));
+}
+
+/** Has it read out. */
+export function announce(text) {
+	$("announcer").textContent = text;
 }
 
 /** Copies, also where the page came by plain HTTP and has no clipboard interface. */

@@ -1,53 +1,54 @@
-// The choices above the list: quality, codec, priority and bitrate. They are remembered, and told in a sentence.
+// The choices in a task's form. They are remembered, and told in a sentence; what few need is behind "More".
 
 import { recall, remember } from "./notice.js";
 
-const NAMES = ["quality_profile", "codec", "priority", "bitrate"];
-const PROFILES = {
-	low: { codec: "aac", bitrateBps: 96_000 },
-	medium: { codec: "aac", bitrateBps: 160_000 },
-	high: { codec: "aac", bitrateBps: 256_000 },
-	hi_res: { codec: "flac", bitrateBps: 256_000 }, // for another codec
-};
-const WORDS = {
-	aac: (rate) => `AAC at ${rate}, plays everywhere.`,
-	mp3: (rate) => `MP3 at ${rate}, plays everywhere.`,
-	opus: (rate) => `Opus at ${rate}, the best sound for its size.`,
-	flac: () => "FLAC, lossless at the source’s own rate and depth.",
-};
-
 export class Options {
-	#fields;
-	#outcome;
+	#form;
+	#prefix;
+	fields;
 
-	constructor(form, outcome) {
-		this.#fields = form.elements;
-		this.#outcome = outcome;
-		for (const name of NAMES) this.#restore(this.#fields[name], name);
+	/** Remembers what is chosen, but for the fields named in `passing`. */
+	constructor(form, prefix, passing = []) {
+		this.#form = form;
+		this.#prefix = prefix;
+		this.fields = form.elements;
+		const names = new Set([...form.elements].filter(({ name, type }) => name && type !== "file").map(({ name }) => name));
+		for (const name of passing) names.delete(name);
+		for (const name of names) this.restore(name);
 		form.addEventListener("change", ({ target: { name, value } }) => {
-			if (NAMES.includes(name)) remember(`option.${name}`, value);
-			this.#show();
+			if (names.has(name)) remember(`${prefix}.${name}`, value);
+			this.show();
 		});
-		this.#show();
+		form.querySelector(".more").addEventListener("click", ({ currentTarget }) => this.#openMore(currentTarget.getAttribute("aria-expanded") === "false"));
 	}
 
-	/** {quality_profile, priority, codec?, bitrate?} as the server takes them. */
+	/** {name: value} of all that is chosen, as the server takes it. */
 	get chosen() {
-		const pairs = NAMES.map((name) => [name, this.#fields[name]]);
-		return Object.fromEntries(pairs.filter(([, { value, disabled }]) => value && !disabled).map(([name, { value }]) => [name, value]));
+		return Object.fromEntries([...new FormData(this.#form)].filter(([, value]) => value && typeof value === "string"));
 	}
 
-	#restore(field, name) {
+	restore(name) {
+		const field = this.fields[name];
 		const preset = field.value;
-		field.value = recall(`option.${name}`, preset);
+		field.value = recall(`${this.#prefix}.${name}`, preset);
 		if (!field.value) field.value = preset; // another version of the page had other choices
 	}
 
-	#show() {
-		const { quality_profile: quality, codec, bitrate } = this.#fields;
-		const profile = PROFILES[quality.value];
-		const made = codec.value || profile.codec;
-		bitrate.disabled = made === "flac"; // the server refuses one there
-		this.#outcome.textContent = WORDS[made](`${(bitrate.value || profile.bitrateBps) / 1000} kbit/s`);
+	/** Whether all can be sent as it is; points at the first field that can't. */
+	check() {
+		const wrong = [...this.fields].find((field) => field.type !== "file" && !field.checkValidity());
+		if (!wrong) return true;
+		this.#openMore(true);
+		wrong.reportValidity();
+		return false;
+	}
+
+	tell(sentence) {
+		this.#form.querySelector(".outcome").textContent = sentence;
+	}
+
+	#openMore(isOpen) {
+		this.#form.querySelector(".more").setAttribute("aria-expanded", isOpen);
+		this.#form.querySelector(".more-fields").hidden = !isOpen;
 	}
 }

@@ -6,6 +6,7 @@
 const HLS_SCRIPT = "/static/vendor/hls.min.js";
 const NO_HLS = "This browser can’t play HLS by itself, and hls.js isn’t on the server. Open the copied link in VLC.";
 const UNDECODABLE = "This browser can’t decode the stream. Try another codec, or open the copied link in VLC.";
+const UNPLAYABLE = "This browser can’t play this file. Download it, and open it in VLC.";
 let script = null;
 
 /** The Hls class, or null where the script is not installed or the browser has no MediaSource. */
@@ -40,18 +41,19 @@ export class Player extends EventTarget {
 		on("timeupdate seeking seeked progress", () => this.#tell("time"));
 		on("durationchange volumechange", () => this.#tell("change"));
 		// hls.js reports and mends the errors of its own media source.
-		on("error", () => this.#hls || !audio.getAttribute("src") || this.#fail(UNDECODABLE));
+		on("error", () => this.#hls || !audio.getAttribute("src") || this.#fail(this.source.isFile ? UNPLAYABLE : UNDECODABLE));
 	}
 
-	/** Starts {id, title, path, isGrowing, seconds} from its beginning; `seconds` is its length where that is known. */
+	/** Starts {id, title, path, isGrowing, seconds} from its beginning; `seconds` is its length where that is known, `isFile` says that it is no HLS. */
 	async play(source) {
 		this.stop();
 		this.source = source;
 		this.#become("loading");
 		const turn = this.#turn;
-		const Hls = await loadHls();
+		const Hls = source.isFile ? null : await loadHls();
 		if (turn !== this.#turn) return;
-		if (Hls) this.#attach(Hls, source.path);
+		if (source.isFile) this.#audio.src = source.path;
+		else if (Hls) this.#attach(Hls, source.path);
 		else if (this.#audio.canPlayType("application/vnd.apple.mpegurl")) this.#audio.src = source.path;
 		else this.#fail(NO_HLS);
 		if (this.state !== "failed") this.#start();

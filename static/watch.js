@@ -3,7 +3,7 @@
 // A browser opens six connections to an origin, and each event stream holds one for as long as it is open. While
 // files are being sent (three at most) one stream is open, else up to three.
 
-import { eventsPath, getJob, knock, listJobs, server } from "./api.js";
+import { eventsPath, getJob, listJobs, server } from "./api.js";
 import { isEnded } from "./jobs.js";
 
 const POLL_MS = 1000;
@@ -26,11 +26,11 @@ export class Watch {
 		jobs.addEventListener("change", ({ detail: { entry, before } }) => before?.state === entry.state || this.arrange());
 		jobs.addEventListener("remove", () => this.arrange());
 		document.addEventListener("visibilitychange", () => this.arrange());
-		server.addEventListener("reachable", () => { this.#isReachable = true; });
-		server.addEventListener("unreachable", () => {
-			this.#isReachable = false;
-			this.#schedule(POLL_MS);
+		server.addEventListener("reachable", () => {
+			this.#isReachable = true;
+			this.#schedule(0);
 		});
+		server.addEventListener("unreachable", () => { this.#isReachable = false; });
 	}
 
 	/** Opens and closes streams for what runs now. */
@@ -78,11 +78,12 @@ export class Watch {
 
 	async #poll() {
 		this.#isPolling = true;
-		// What can't be reached is told by `server`; the next round tries again.
-		await (this.#isReachable ? this.#catchUp() : knock()).catch(() => null);
+		// What can't be reached is told by `server`, and so is when it is back.
+		if (this.#isReachable) await this.#catchUp().catch(() => null);
 		this.#isPolling = false;
+		if (!this.#isReachable) return;
 		const isCovered = this.#running().every(({ id }) => this.#streams.get(id)?.readyState === EventSource.OPEN);
-		this.#schedule(document.hidden ? HIDDEN_POLL_MS : isCovered && this.#isReachable ? IDLE_POLL_MS : POLL_MS);
+		this.#schedule(document.hidden ? HIDDEN_POLL_MS : isCovered ? IDLE_POLL_MS : POLL_MS);
 	}
 
 	// Jobs of other clients come into the list this way, too.

@@ -1,6 +1,7 @@
 """A real server process, a real browser, sound made in place, and what no test may leave behind on the page."""
 
 import asyncio
+import base64
 import os
 import re
 import socket
@@ -32,6 +33,18 @@ FLAGS = [
     "--mute-audio",
     "--autoplay-policy=no-user-gesture-required",
 ]
+ROOT = Path(__file__).parents[2]
+AXE = ROOT / "node_modules/axe-core/axe.min.js"
+DROP = """(files) => {
+    const transfer = new DataTransfer();
+    for (const [name, base64] of files) {
+        transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name));
+    }
+    const target = document.querySelector("main");
+    for (const type of ["dragenter", "dragover", "drop"]) {
+        target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
+    }
+}"""
 START_SECONDS = 30
 STOP_SECONDS = 15
 
@@ -127,6 +140,30 @@ class Visit:
     async def send(self, *files: Path) -> None:
         await self.page.locator("#file").set_input_files([str(file) for file in files])
 
+    async def drop(self, *files: Path) -> None:
+        """Drop the files on the page as a file manager would."""
+        encoded = [[file.name, base64.b64encode(await asyncio.to_thread(file.read_bytes)).decode()] for file in files]
+        await self.page.evaluate(DROP, encoded)
+
+    async def throttle(self, bytes_per_second: int) -> None:
+        """Let the page send at this pace from now on; -1 is as fast as it can."""
+        network = await self.page.context.new_cdp_session(self.page)
+        await network.send("Network.enable")
+        pace = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": bytes_per_second}
+        await network.send("Network.emulateNetworkConditions", pace)
+
+    async def asks_before_leaving(self) -> bool:
+        leave = "dispatchEvent(new Event('beforeunload', { cancelable: true }))"
+        return not await self.page.evaluate(leave)
+
+    async def violations(self) -> list[str]:
+        """What axe-core finds on the page as it is now."""
+        # The page's own policy keeps foreign scripts out, so axe comes in through the browser's debugger.
+        if not await self.page.evaluate("'axe' in window"):
+            await self.page.evaluate(await asyncio.to_thread(AXE.read_text))
+        found = await self.page.evaluate("axe.run().then(({ violations }) => violations)")
+        return [f"{one['id']}: {[node['html'][:120] for node in one['nodes']]}" for one in found]
+
     async def until(self, script: str, *, seconds: float = 30) -> None:
         """Wait until the JavaScript expression is true. (Playwright's own way needs eval, which CSP bars.)"""
         deadline = monotonic() + seconds
@@ -151,7 +188,7 @@ class Visit:
 
 @asynccontextmanager
 async def _open_page(
-    browser: Browser, server: Server, *, width: int = 1280, **settings: object
+    browser: Browser, server: Server, *, width: int = 1280, task: str = "", **settings: object
 ) -> AsyncIterator[Visit]:
     context = await browser.new_context(viewport={"width": width, "height": 900}, **settings)
     context.set_default_timeout(10_000)
@@ -160,7 +197,7 @@ async def _open_page(
     page.on("console", visit.note_console)
     page.on("pageerror", lambda error: visit.errors.append(str(error)))
     page.on("request", visit.note_request)
-    await page.goto(server.url)
+    await page.goto(f"{server.url}/{task}")
     await page.locator('#server[data-state="reachable"]').wait_for()
     yield visit
     await context.close()
@@ -170,7 +207,7 @@ async def _open_page(
 
 @pytest.fixture
 def open_page(browser: Browser, server: Server) -> Callable[..., AbstractAsyncContextManager[Visit]]:
-    """Opens the page: `async with open_page(width=360, color_scheme="dark") as visit`.
+    """Opens the page: `async with open_page(width=360, color_scheme="dark", task="#convert") as visit`.
 
     No test may see a console error that it doesn't expect, nor a request that leaves the server's origin.
     """

@@ -30,10 +30,7 @@ async def test_cancel_ends_a_job_that_is_being_sent(visit, tone, unique: str) ->
     """Cancelling stops the upload, and the server agrees that the job was cancelled."""
     visit.expect_error("409")  # the server's answer to the upload that it stopped reading
     file = tone(f"{unique}.wav", seconds=60)
-    network = await visit.page.context.new_cdp_session(visit.page)
-    await network.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 300_000}
-    await network.send("Network.emulateNetworkConditions", slow)
+    await visit.throttle(300_000)
     await visit.send(file)
     card = await visit.state(unique, "sending")
     await card.locator(".job-chip", has_text="AAC").wait_for()  # from here on the server knows the job
@@ -95,11 +92,11 @@ async def test_three_uploads_are_in_flight_and_the_rest_wait(visit, tone, unique
     await visit.send(*files)
     await expect(visit.page.locator('.job[data-state="queued"]')).to_have_count(2)
     assert len(held) == 3
-    assert await visit.page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is False
+    assert await visit.asks_before_leaving()
     go.set()
     for i in range(5):
         await visit.state(f"{unique} {i}", "ready")
-    assert await visit.page.evaluate("dispatchEvent(new Event('beforeunload', { cancelable: true }))") is True
+    assert not await visit.asks_before_leaving()
 
 
 async def test_removing_asks_and_removes(visit, tone, unique: str) -> None:
@@ -112,7 +109,7 @@ async def test_removing_asks_and_removes(visit, tone, unique: str) -> None:
         await card.locator(".job-confirm").get_by_role("button", name=answer).click()
         await expect(card).to_have_count(1 if answer == "Keep" else 0)
     await visit.page.reload()
-    await visit.page.locator("#page:not(.unknown)").wait_for()
+    await visit.page.locator("#stream-task:not(.unknown)").wait_for()
     await expect(visit.card(unique)).to_have_count(0)
 
 

@@ -1,7 +1,6 @@
 """Hearing what was sent, as a listener would: through hls.js, while it is made, and where hls.js is missing."""
 
 import asyncio
-import base64
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,6 @@ from support import sound
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ENDED = "document.getElementById('audio').ended"
-DROP = """async ([name, base64]) => {
-    const transfer = new DataTransfer();
-    transfer.items.add(new File([Uint8Array.from(atob(base64), (c) => c.charCodeAt(0))], name, { type: "audio/wav" }));
-    const target = document.getElementById("drop");
-    for (const type of ["dragenter", "dragover", "drop"]) {
-        target.dispatchEvent(new DragEvent(type, { bubbles: true, cancelable: true, dataTransfer: transfer }));
-    }
-}"""
-
-
 PLAY_MASTER = """(url) => {
     const audio = new Audio();
     const hls = new Hls();
@@ -31,18 +20,12 @@ PLAY_MASTER = """(url) => {
 }"""
 
 
-async def drop(visit, file: Path) -> None:
-    """Drop the file on the page as a file manager would."""
-    data = await asyncio.to_thread(file.read_bytes)
-    await visit.page.evaluate(DROP, [file.name, base64.b64encode(data).decode()])
-
-
 @pytest.mark.parametrize("codec", ["aac", "mp3", "opus", "flac"])
 async def test_a_dropped_file_is_played_to_its_end(visit, tone, unique: str, codec: str) -> None:
     """Each codec, chosen on the page, plays to its end through hls.js."""
     file = tone(f"{unique}.wav", seconds=3)
     await visit.page.select_option("#codec", codec)
-    await drop(visit, file)
+    await visit.drop(file)
     card = await visit.state(unique, "ready")
     await card.get_by_role("button", name=f"Play {unique}").click()
     await visit.until(ENDED)
@@ -79,16 +62,13 @@ async def test_a_song_plays_while_it_is_still_being_sent(visit, slow_upload, ton
 async def test_the_page_plays_what_it_is_still_sending_itself(visit, tone, unique: str) -> None:
     """The page names its uploads, so that its own slow upload can be heard before it is through."""
     file = tone(f"{unique}.wav", seconds=60)
-    network = await visit.page.context.new_cdp_session(visit.page)
-    await network.send("Network.enable")
-    slow = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 700_000}
-    await network.send("Network.emulateNetworkConditions", slow)
+    await visit.throttle(700_000)
     await visit.send(file)
     card = await visit.state(unique, "sending")
     await card.get_by_role("button", name=f"Play what is ready of {unique}").click()
     await visit.until("document.getElementById('audio').currentTime > 1")
     assert await card.get_attribute("data-state") == "sending"
-    await network.send("Network.emulateNetworkConditions", {**slow, "uploadThroughput": -1})
+    await visit.throttle(-1)
     await visit.state(unique, "ready")
 
 

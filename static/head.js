@@ -1,4 +1,5 @@
-// In the head and no module, so that a remembered theme is there before the first paint.
+// In the head and no module: what a remembered theme and the address say holds before the first paint.
+document.documentElement.dataset.task = location.hash.slice(1) || "stream";
 try {
 	const remembered = localStorage.getItem("theme");
 	if (remembered === "light" || remembered === "dark") document.documentElement.dataset.theme = remembered;
