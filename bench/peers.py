@@ -7,8 +7,8 @@ import socket
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -84,14 +84,36 @@ def send_form(
     bytes_per_second: float = 0.0,
     sent: Callable[[int], None] = lambda _count: None,
 ) -> dict[str, Any]:
-    """Upload a file, as fast as it goes or evenly at a speed; `sent` is told how many of its bytes are on their way."""
+    """Post a file as a job and give the reply's document. See `post_form`."""
+    path = f"/v1/stream/transcode{query}"
+    with post_form(
+        port, path, file, fields, fields_first=fields_first, bytes_per_second=bytes_per_second, sent=sent
+    ) as reply:
+        return json.loads(reply.read())
+
+
+@contextmanager
+def post_form(
+    port: int,
+    path: str,
+    file: Path,
+    fields: Mapping[str, str],
+    *,
+    fields_first: bool,
+    bytes_per_second: float = 0.0,
+    sent: Callable[[int], None] = lambda _count: None,
+) -> Iterator[http.client.HTTPResponse]:
+    """Upload a file, as fast as it goes or evenly at a speed; `sent` is told how many of its bytes are on their way.
+
+    In the block the head of the reply was read.
+    """
     named = b"".join(_part(name) + value.encode() + b"\r\n" for name, value in fields.items())
     opening = _part("file", file.name)
     head, tail = (named + opening, b"\r\n") if fields_first else (opening, b"\r\n" + named)
     tail += b"--%b--\r\n" % BOUNDARY
     size = file.stat().st_size
     request = (
-        f"POST /v1/stream/transcode{query} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n"
         f"Content-Type: multipart/form-data; boundary={BOUNDARY.decode()}\r\n"
         f"Content-Length: {len(head) + size + len(tail)}\r\n\r\n"
     )
@@ -107,21 +129,16 @@ def send_form(
             sent(count)
             if bytes_per_second:
                 time.sleep(max(0.0, began + count / bytes_per_second - time.monotonic()))
-        return read_reply(connection)
+        with http.client.HTTPResponse(connection) as reply:
+            reply.begin()
+            if reply.status != 200:
+                raise SystemExit(f"the server answered {reply.status}: {reply.read().decode(errors='replace')}")
+            yield reply
 
 
 def _part(name: str, filename: str = "") -> bytes:
     extra = f'; filename="{filename}"' if filename else ""
     return f'--{BOUNDARY.decode()}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'.encode()
-
-
-def read_reply(connection: socket.socket) -> dict[str, Any]:
-    reply = http.client.HTTPResponse(connection)
-    reply.begin()
-    body = reply.read()
-    if reply.status != 200:
-        raise SystemExit(f"the server answered {reply.status}: {body.decode(errors='replace')}")
-    return json.loads(body)
 
 
 def fetch(port: int, path: str) -> tuple[int, bytes]:

@@ -76,7 +76,7 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
     routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes(), *convert.routes()]
     # Opened in this order, closed in the other: the runner stops while its store is still there.
     sweeps = [_once(partial(asyncio.to_thread, end_strays, data)), _once(storage.sweep), _once(spools.sweep)]
-    lifetimes = [*sweeps, _open(store), _once(hls_work.sweep), _open(runner)]
+    lifetimes = [*sweeps, _open(store), _once(hls_work.sweep), _open(runner), _open(convert.lifetime())]
     return _application(routes, lifetimes, config.server.allowed_origins)
 
 

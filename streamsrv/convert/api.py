@@ -1,8 +1,9 @@
 """The routes of conversions: send a file, ask how far it is, list the formats."""
 
+import asyncio
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from aiohttp import web
 
@@ -20,6 +21,8 @@ from streamsrv.web.responses import json_reply
 from streamsrv.web.uploads import Form, UploadLimits, defer_continue, receive_form
 
 _ID = "{conversion_id:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}}"
+# An encoder that was killed is gone at once; a disk may take a moment to remove what it wrote.
+_END_SECONDS = 5.0
 
 
 class ConvertApi:
@@ -47,6 +50,16 @@ class ConvertApi:
         self._admission = admission
         self._download_idle_seconds = download_idle_seconds
         self._running: dict[str, Conversion] = {}
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    @asynccontextmanager
+    async def lifetime(self) -> AsyncIterator[None]:
+        """Leave only once no conversion goes on: a server that stops cancels them, and doesn't wait for that."""
+        yield
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._idle.wait()
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -95,10 +108,13 @@ class ConvertApi:
             converter=self._converter,
             slots=self._slots,
         )
+        self._idle.clear()
         try:
             yield conversion
         finally:
             del self._running[conversion_id]
+            if not self._running:
+                self._idle.set()
 
     async def _send(self, request: web.Request, converted: Converted, form: Form) -> web.StreamResponse:
         name = form.file.filename if form.file else ""

@@ -70,6 +70,7 @@ class Conversion:
         self._live: asyncio.Task[Converted | None] | None = None
         self._described: object = None
         self._files = AsyncExitStack()
+        self._live_files = AsyncExitStack()
         self._tasks = asyncio.TaskGroup()
 
     async def __aenter__(self) -> Self:
@@ -86,7 +87,10 @@ class Conversion:
         try:
             await self._tasks.__aexit__(*((kind, error, trace) if cancelled else (None, None, None)))
         finally:
-            await self._files.aclose()
+            try:
+                await self._live_files.aclose()
+            finally:
+                await self._files.aclose()
 
     def progress(self) -> dict[str, Any]:
         """How far it is, for whoever asks meanwhile."""
@@ -114,7 +118,10 @@ class Conversion:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable and not self._slots.live.locked():
+                await self._slots.live.acquire()
                 self._live = self._tasks.create_task(self._convert_growing(spool, form))
+                # Also where it is cancelled before it begins.
+                self._live.add_done_callback(lambda _: self._slots.live.release())
 
     async def finish(self, form: Form) -> Converted:
         """The form's end was seen: give the file, from the encoder that ran meanwhile or from the whole upload."""
@@ -126,19 +133,26 @@ class Conversion:
         await self._spool.seal()
         self._phase = "encoding"
         converted = await self._live_result(options)
+        is_live = converted is not None
         if converted is None:
+            await self._live_files.aclose()
             converted = await self._convert_whole(form.file, options.form, options)
         await self._spool.abort()  # the reply may take its time, and the upload isn't needed for it
         self._phase, self._share = "replying", 1.0
-        log.info("converted", conversion_id=self._id, format=options.form.name, seconds=round(converted.seconds, 3))
+        log.info(
+            "converted",
+            conversion_id=self._id,
+            format=options.form.name,
+            seconds=round(converted.seconds, 3),
+            live=is_live,
+        )
         return converted
 
     async def _live_result(self, options: ConvertOptions) -> Converted | None:
         """The file that was made meanwhile, if it is what was asked for in the end, and has all that it should."""
         if self._live is None:
             return None
-        # Options behind the file may say otherwise, and tags at its end can't be seen from a pipe.
-        if options != self._early or (await describe(self._tools, self._opened().path) != self._described):
+        if options != self._early or not await self._is_as_described():
             self._live.cancel()
             await asyncio.wait([self._live])
             return None
@@ -147,14 +161,20 @@ class Conversion:
             check_size(converted.promised_bytes, self._opened().size)
         return converted
 
+    async def _is_as_described(self) -> bool:
+        """Does the whole file show what was seen of it in order? Tags at its end can't be seen from a pipe."""
+        try:
+            return await describe(self._tools, self._opened().path) == self._described
+        except Problem:
+            return False  # the whole file decides
+
     async def _convert_growing(self, spool: Spool, form: Format) -> Converted | None:
         """Encode the upload as it grows; None where that failed, and the whole file has to decide."""
         try:
-            async with self._slots.live:
-                folder = await self._files.enter_async_context(self._storage.scratch(f"convert.{self._id}.live"))
-                material = await growing_material(self._tools, spool, folder)
-                self._described = await describe(self._tools, material.path, demuxer=material.input.demuxer)
-                return await self._convert(material, form, self._early, folder)
+            folder = await self._live_files.enter_async_context(self._storage.scratch(f"convert.{self._id}.live"))
+            material = await growing_material(self._tools, spool, folder)
+            self._described = await describe(self._tools, material.path, demuxer=material.input.demuxer)
+            return await self._convert(material, form, self._early, folder)
         except EncoderKilled:
             raise
         except (Problem, SpoolAborted, OSError) as error:

@@ -58,8 +58,8 @@ class Converter:
     async def convert(self, order: Order) -> Converted:
         """Write the file and check it. Raises a Problem: UnusableFile, BadParameter, DiskFull, or a fault of ours.
 
-        A picture that can't go along is left out: it never costs the sound. A growing material can be read once only,
-        so there that is a failure of this attempt.
+        A picture or tags that can't go along are left out: they never cost the sound. A growing material can be read
+        once only, so there that is a failure of this attempt.
         """
         check_declared_length(order.material.declared, self._max_seconds)
         cargo = cargo_for(order.form, order.options, order.material)
@@ -68,15 +68,27 @@ class Converter:
         except EncoderKilled:
             raise
         except (UnusableFile, InternalError) as error:
-            if not cargo.pictures or not order.material.source.has_picture or order.material.feed is not None:
+            if order.material.feed is not None or cargo == Cargo():
                 raise
+            return await self._make_with_less(order, cargo, error)
+
+    async def _make_with_less(self, order: Order, cargo: Cargo, error: UnusableFile | InternalError) -> Converted:
+        """The sound without the picture, and then without tags, which may be more than the format can hold."""
+        if cargo.known_pictures:
             log.info("picture_left_out", reason=error.detail)
-        return await self._make(order, replace(cargo, pictures=False))
+            try:
+                return await self._make(order, replace(cargo, pictures=False, known_pictures=0))
+            except InternalError as other:
+                error = other
+        if isinstance(error, UnusableFile | EncoderKilled):
+            raise error
+        log.info("tags_left_out", reason=error.detail)
+        return await self._make(order, Cargo())
 
     async def _make(self, order: Order, cargo: Cargo) -> Converted:
         material, options = order.material, order.options
         encoding = encoding_for(order.form, options, material.source)
-        path = order.folder / f"{'all' if cargo.pictures else 'sound'}{order.form.suffix}"
+        path = order.folder / f"{len(cargo.tags_from)}{cargo.pictures:d}{order.form.suffix}"
         argv = file_arguments(
             self._tools.ffmpeg,
             _cut_input(order),
@@ -95,6 +107,8 @@ class Converter:
             max_seconds=self._max_seconds,
             cut=options.cut,
         )
+        if material.most_samples is not None and outcome.decoded_samples > material.most_samples:
+            raise InternalError("There is more sound than the header counts.")
         await self._check_file(path, outcome, encoding)
         return Converted(path, order.form, outcome.encoded_samples / encoding.sample_rate, material.promised_bytes)
 
@@ -132,7 +146,9 @@ def cargo_for(form: Format, options: ConvertOptions, material: Material) -> Carg
     # Ogg has its tags at the track, all others at the file.
     tags_from = ("0:g", "0:s:a:0") if material.source.format_name == "ogg" else ("0:g",)
     # Of a growing file the pictures may not be known yet; a film has none that is worth waiting for.
-    return Cargo(tags_from=tags_from, pictures=form.pictures and not material.source.has_video)
+    pictures = form.pictures and not material.source.has_video
+    known = material.source.pictures if pictures else 0
+    return Cargo(tags_from=tags_from, pictures=pictures, known_pictures=known)
 
 
 def _cut_input(order: Order) -> Input:

@@ -18,6 +18,11 @@ _PROBED = (
 )
 # All that goes along with the sound when a file is converted.
 _DESCRIBED = "stream=codec_type,codec_name:stream_disposition=attached_pic:stream_tags:format_tags"
+_FILM = (
+    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,bits_per_sample,bits_per_raw_sample"
+    ":stream_tags=language:format=start_time,duration"
+)
+_STEREO = 2
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
 # What containers note about themselves; in another container it means nothing.
 _CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_id", "handler_name", "DURATION")
@@ -91,8 +96,6 @@ def hls_arguments(
         "start_number": 1,
         "hls_segment_filename": str(folder / f"segment_%05d{codec.segment_suffix}"),
     }
-    if codec.lossless:
-        options["frame_size"] = codec.frame_samples
     if codec.segments == "fmp4":
         options |= {"hls_segment_type": "fmp4", "hls_fmp4_init_filename": "init.mp4", "strict": -2}
     return _compile(program, ffmpeg.output(_input(source)["a:0"], "pipe:1", **options))
@@ -100,10 +103,14 @@ def hls_arguments(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cargo:
-    """What goes along with the sound into a file: tags, by ffmpeg's names of where they are, and cover art."""
+    """What goes along with the sound into a file: tags, by ffmpeg's names of where they are, and cover art.
+
+    `known_pictures`: so many there are for sure. Of a file that is growing that may not be known yet.
+    """
 
     tags_from: tuple[str, ...] = ()
     pictures: bool = False
+    known_pictures: int = 0
 
 
 def file_arguments(
@@ -131,13 +138,44 @@ def file_arguments(
     return [*argv[:end], *_tag_options(cargo), *argv[end:]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pcm:
+    """Raw samples, little-endian and interleaved: `sample_rate` in Hz, `depth_bits` 16 or 24, at most `max_samples`."""
+
+    sample_rate: int
+    layout: str
+    depth_bits: int
+    max_samples: int
+
+
+def pcm_arguments(program: str, source: Input, *, track: int, start_seconds: float, pcm: Pcm) -> list[str]:
+    """Decode one audio track, counted from 0, to raw samples on stdout, in sync with the other tracks of its file.
+
+    The file begins at `start_seconds`, by its own clock: ffmpeg's idea of that changes with the tracks that it reads.
+    Silence goes in for a late start and for holes of more than 50 ms in the timestamps, and nowhere else: without
+    stretching, `async` fills and trims only, and only differences above `min_hard_comp`.
+    """
+    first = round(start_seconds * pcm.sample_rate)
+    resample = f"aresample={pcm.sample_rate}:async=1:min_hard_comp=0.05:first_pts={first}"
+    options: dict[str, object] = {
+        "format": f"s{pcm.depth_bits}le",
+        "acodec": f"pcm_s{pcm.depth_bits}le",
+        "af": f"{resample},aformat=channel_layouts={pcm.layout},atrim=end_sample={pcm.max_samples}",
+    }
+    argv = _compile(program, ffmpeg.output(_input(source)[f"a:{track}"], "pipe:1", **options))
+    return [argv[0], "-copyts", *argv[1:]]
+
+
 def _tag_options(cargo: Cargo) -> list[str]:
     """Options that are given several times, which ffmpeg-python has no way to say. Of two tags the first counts."""
     if not cargo.tags_from:
         return ["-map_metadata", "-1"]
     words = [word for place in cargo.tags_from for word in ("-map_metadata", place)]
-    targets = ("-metadata", "-metadata:s:a:0")
-    return words + [word for target in targets for name in _CONTAINERS_OWN for word in (target, f"{name}=")]
+    # A track's own title would take the place of the song's; those of pictures say which side of the cover they are.
+    words += ["-map_metadata:s:a:0", "-1"]
+    for number in range(cargo.known_pictures):
+        words += [f"-map_metadata:s:v:{number}", f"0:s:v:{number}"]
+    return words + [word for name in _CONTAINERS_OWN for word in ("-metadata", f"{name}=")]
 
 
 def _compile(program: str, stream: ffmpeg.nodes.OutputStream) -> list[str]:
@@ -155,6 +193,12 @@ def _encoder_options(encoding: Encoding) -> dict[str, object]:
         options["q:a"] = f"{encoding.quality:g}"
     if encoding.sample_format is not None:
         options["sample_fmt"] = encoding.sample_format
+    if encoding.codec.name == "flac":
+        # At 192 kHz and more than 4 channels it takes larger ones by itself, which ffmpeg then can't read.
+        options["frame_size"] = encoding.codec.frame_samples
+    if encoding.codec.name == "opus" and encoding.channels > _STEREO:
+        # Without it libopus's wrapper mixes up the loudspeakers of 5.0 and 6.1.
+        options["mapping_family"] = 1
     return options
 
 
@@ -172,6 +216,11 @@ def describe_arguments(program: str, path: Path, *, demuxer: str | None, other_d
     """List tracks and tags as JSON; with `demuxer`, those that are seen when the file comes through a pipe."""
     in_order = ["-seekable", "0", "-f", demuxer] if demuxer else []
     return _ffprobe(program, path, other_decoders, [*in_order, "-show_entries", _DESCRIBED])
+
+
+def film_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:
+    """List the audio tracks of a file and when it begins, as JSON."""
+    return _ffprobe(program, path, other_decoders, ["-show_entries", _FILM])
 
 
 def measure_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:

@@ -29,7 +29,12 @@ _REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
         "The encoder doesn't take this combination of bitrate, sample rate and channels.",
     ),
     (
-        ("Invalid data found when processing input", "does not contain any stream", "matches no streams"),
+        (
+            "Invalid data found when processing input",
+            "does not contain any stream",
+            "matches no streams",
+            "End of file",
+        ),
         UnusableFile,
         "The file can't be decoded: its sound is damaged or of a kind that isn't known.",
     ),
@@ -80,6 +85,22 @@ def check_outcome(
     `source_rate` in Hz is the decoder's. UnusableFile for the input's fault, BadParameter for a cut or an encoding
     that isn't possible, DiskFull, InternalError for ours.
     """
+    check_decoded(outcome, source_rate=source_rate, declared=declared, max_seconds=max_seconds, cut=cut)
+    decoded_seconds = outcome.decoded_samples / source_rate
+    if cut.start_seconds and cut.start_seconds >= decoded_seconds:
+        raise BadParameter(f"start lies behind the end of the sound, which is {_clock(decoded_seconds)} long.")
+    if outcome.encoded_samples == 0 and cut.duration_seconds is not None:
+        raise BadParameter("duration is too short: there is no sample in it.")
+    if outcome.encoded_samples == 0:
+        raise UnusableFile("There is no sound in this file.")
+    if outcome.encoded_samples / encoding.sample_rate < cut.seconds_of(decoded_seconds) - _RESAMPLER_SECONDS:
+        raise InternalError("Less sound was encoded than was decoded.")
+
+
+def check_decoded(
+    outcome: Outcome, *, source_rate: int, declared: Declared | None, max_seconds: float, cut: Cut = WHOLE
+) -> None:
+    """The first half of `check_outcome`: did ffmpeg end well, and was all that the file promises of the cut decoded?"""
     errors = "\n".join(outcome.errors)
     if "No space left on device" in errors:
         raise DiskFull
@@ -90,6 +111,9 @@ def check_outcome(
         raise UnusableFile("There is no sound in this file.")
     if decoded_seconds > max_seconds:
         raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
+    if outcome.changes:
+        # Filters begin anew there, and lose what they held; times and lengths mean nothing any more.
+        raise UnusableFile("The sound changes its sample rate or its channels in the middle of the file.")
     is_cut_reached = cut.end_seconds is not None and decoded_seconds >= cut.end_seconds
     if declared and not is_cut_reached and decoded_seconds < declared.seconds - declared.tolerance_seconds:
         raise UnusableFile(
@@ -98,12 +122,6 @@ def check_outcome(
         )
     if any(sign in errors for sign in _CUT_SHORT):
         raise UnusableFile(f"The file ends in the middle, after {_clock(decoded_seconds)} of sound.")
-    if cut.start_seconds and cut.start_seconds >= decoded_seconds:
-        raise BadParameter(f"start lies behind the end of the sound, which is {_clock(decoded_seconds)} long.")
-    if outcome.encoded_samples == 0:
-        raise UnusableFile("There is no sound in this file.")
-    if outcome.encoded_samples / encoding.sample_rate < cut.seconds_of(decoded_seconds) - _RESAMPLER_SECONDS:
-        raise InternalError("Less sound was encoded than was decoded.")
 
 
 def check_published(outcome: Outcome, counted: Counted, encoding: Encoding) -> None:
@@ -122,6 +140,8 @@ def check_file(measured: Measured | None, outcome: Outcome, encoding: Encoding) 
     # FLAC's encoder ends with an empty packet, which isn't written. PCM has no packets, but its length is exact.
     packets = 0 if encoding.codec.is_pcm else outcome.packets - (encoding.codec.name == "flac")
     if measured is None or measured.packets < packets:
+        if outcome.encoded_samples < encoding.frame_samples:
+            raise UnusableFile(f"The sound is too short for this format: {outcome.encoded_samples} samples.")
         raise InternalError("The file was not written completely.")
     seconds = outcome.encoded_samples / encoding.sample_rate
     # A header counts whole frames, with those that the encoder puts before and behind the sound.
@@ -154,7 +174,10 @@ def _failure(outcome: Outcome, errors: str) -> Problem:
     for signs, problem, words in _REASONS:
         if any(sign in errors for sign in signs):
             return problem(words)
-    return InternalError(f"The encoder failed with status {outcome.returncode}: {errors[-500:]}")
+    failure = InternalError("The encoder failed.")
+    # For the log: it names files of this machine.
+    failure.add_note(f"Status {outcome.returncode}: {errors[-2000:]}")
+    return failure
 
 
 def _clock(seconds: float) -> str:

@@ -38,19 +38,32 @@ class Finished:
 
 
 async def run_to_end(argv: Sequence[str], most_seconds: float = QUICK_SECONDS) -> Finished:
-    """Run a program that says little, such as ffprobe. InternalError when it takes more than `most_seconds`."""
-    process = await spawn(argv, ChildLimits(cpu_seconds=int(most_seconds)), folder=None, feeding=False)
+    """Run a program that says little, such as ffprobe. InternalError when it takes more than `most_seconds`.
+
+    Half of them may be processor time.
+    """
+    process = await spawn(argv, ChildLimits(cpu_seconds=int(most_seconds / 2)), folder=None, feeding=False)
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - they were opened as pipes
     try:
         async with asyncio.timeout(most_seconds):
-            stdout, stderr = await process.communicate()
+            stdout, stderr = await asyncio.gather(_read_report(process.stdout), _read_report(process.stderr))
+            if max(len(stdout), len(stderr)) > _MAX_REPORT_BYTES:
+                raise InternalError("The file's description is too long.")
+            await process.wait()
     except TimeoutError as error:
         raise InternalError("Looking into the file took too long.") from error
     finally:
         kill_group(process)
         await asyncio.shield(process.communicate())  # to the end, so that no pipe is left open
-    if len(stdout) > _MAX_REPORT_BYTES:
-        raise InternalError("The file's description is too long.")
     return Finished(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
+
+
+async def _read_report(stream: asyncio.StreamReader) -> bytes:
+    """All of it, or a little more than is allowed: the rest is left, and its writer with it."""
+    report = bytearray()
+    while len(report) <= _MAX_REPORT_BYTES and (chunk := await stream.read(_CHUNK_BYTES)):
+        report += chunk
+    return bytes(report)
 
 
 def end_strays(folder: Path) -> int:
@@ -81,7 +94,7 @@ async def spawn(
             stderr=asyncio.subprocess.PIPE,
             cwd=folder,
             start_new_session=True,
-            preexec_fn=_in_child(os.getpid(), limits),
+            preexec_fn=prepare_child(os.getpid(), limits),
         )
     )
     try:
@@ -93,7 +106,8 @@ async def spawn(
         raise
 
 
-def _in_child(parent: int, limits: ChildLimits) -> Callable[[], None]:
+def prepare_child(parent: int, limits: ChildLimits) -> Callable[[], None]:
+    """What a new child does between fork and exec."""
     return partial(_prepare_child, parent, limits)
 
 
@@ -115,9 +129,14 @@ def _prepare_child(parent: int, limits: ChildLimits) -> None:
 
 
 def kill_group(process: asyncio.subprocess.Process) -> None:
-    if process.returncode is None:
+    kill_group_of(process.pid, ended=process.returncode is not None)
+
+
+def kill_group_of(pid: int, *, ended: bool) -> None:
+    """Kill a child and all that it started. One that has been reaped leaves its number to others."""
+    if not ended:
         with suppress(ProcessLookupError):  # it ended first
-            os.killpg(process.pid, signal.SIGKILL)
+            os.killpg(pid, signal.SIGKILL)
 
 
 async def read_lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:

@@ -3,6 +3,7 @@
 Seeking in a file isn't exact, so what is cut out is decoded from the start and counted.
 """
 
+import math
 from dataclasses import dataclass
 
 
@@ -19,10 +20,11 @@ class Cut:
 
     def samples(self, sample_rate: int) -> tuple[int, int | None]:
         """The first sample, and the one behind the last; None: there is no such."""
-        start = round(self.start_seconds * sample_rate)
-        if self.duration_seconds is None:
+        start = _nearest_sample(self.start_seconds, sample_rate)
+        if self.end_seconds is None:
             return start, None
-        return start, start + max(1, round(self.duration_seconds * sample_rate))
+        # Rounded as a start is, so that where one part ends the next one begins.
+        return start, max(start + 1, _nearest_sample(self.end_seconds, sample_rate))
 
     def seconds_of(self, whole_seconds: float) -> float:
         """How long the part is of a sound of that length."""
@@ -31,3 +33,8 @@ class Cut:
 
 
 WHOLE = Cut()
+
+
+def _nearest_sample(seconds: float, sample_rate: int) -> int:
+    """The same for the same time, whether it was given or is a sum: what floats are off is less than 1/1000 sample."""
+    return math.floor(round(seconds * sample_rate, 3) + 0.5)

@@ -6,20 +6,23 @@ there. What the header promised is read here.
 
 from dataclasses import dataclass
 
+from streamsrv.media.chunks import read_chunks
 from streamsrv.media.formats import LAYER3_RATES
 from streamsrv.media.probe import Source
 from streamsrv.media.sniff import id3_length
 
-# A WAV that was written to a pipe doesn't know its length: its writer left one of these.
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36, 0xFFFFFFFF - 44)
 _EBML = b"\x1aE\xdf\xa3"
 _SEGMENT = b"\x18S\x80g"
 _PCM_TAGS = (1, 3, 0xFFFE)  # integer, float, extensible
 # Containers whose header states the length of the track; a difference this large means that sound is missing.
 _EXACT_SECONDS = 0.005
 _LOOSE_SECONDS = 0.25
-_TOLERANCE_SECONDS = {"flac": _EXACT_SECONDS, "aiff": _EXACT_SECONDS, "caf": _EXACT_SECONDS, "w64": _EXACT_SECONDS}
-_STATING = ("flac", "aiff", "caf", "w64", "au", "mov", "matroska", "ogg", "wv", "tta", "ape", "asf", "avi", "dsf")
+_TOLERANCE_SECONDS = {"flac": _EXACT_SECONDS, "aiff": _EXACT_SECONDS, "au": _EXACT_SECONDS}
+_STATING = ("flac", "aiff", "au", "mov", "matroska", "ogg", "wv", "tta", "ape", "flv", "dsf")
+# ASF specification, sections 3.1 and 3.2: the header's File Properties; offsets of the file's size and the flags in it.
+_ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_SIZE, _ASF_FLAGS, _ASF_BROADCAST = 40, 88, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +34,18 @@ class Declared:
 
 
 def declared_bytes(head: bytes) -> int | None:
-    """How long the file itself must be, where its first bytes say so: a Matroska segment does (RFC 8794, RFC 9559).
+    """How long the file itself must be, where its first bytes say so.
 
-    The length of a film's container is that of its picture, so a lack of sound doesn't tell that its end is missing.
+    A Matroska segment does (RFC 8794, RFC 9559). The length of a film's container is that of its picture, so a lack of
+    sound doesn't tell that its end is missing. Wave64, CAF and compressed WAV do; of these no length can be trusted.
     """
+    chunks = read_chunks(head)
+    if chunks is not None and chunks.size is not None and wav_seconds(head) is None:
+        return chunks.offset + chunks.size
+    if head.startswith(b"RIFF") and head[8:12] == b"AVI ":
+        return 8 + int.from_bytes(head[4:8], "little")
+    if head.startswith(_ASF):
+        return _asf_bytes(head)
     if not head.startswith(_EBML):
         return None
     size, offset = _vint(head, len(_EBML))
@@ -43,6 +54,13 @@ def declared_bytes(head: bytes) -> int | None:
         return None
     size, offset = _vint(head, offset + len(_SEGMENT))
     return None if size is None else offset + size
+
+
+def _asf_bytes(head: bytes) -> int | None:
+    """What the header of a WMA or WMV says of its size; nothing where it was sent live."""
+    at = head.find(_ASF_PROPERTIES)
+    is_live = at < 0 or (head[at + _ASF_FLAGS : at + _ASF_FLAGS + 1] != b"" and head[at + _ASF_FLAGS] & _ASF_BROADCAST)
+    return None if is_live else int.from_bytes(head[at + _ASF_SIZE : at + _ASF_SIZE + 8], "little") or None
 
 
 def _vint(data: bytes, offset: int) -> tuple[int | None, int]:
@@ -62,6 +80,7 @@ class XingHeader:
     samples: int
     sample_rate: int
     trimmed: bool
+    padding: int = 0
 
 
 def declared(head: bytes, source: Source) -> Declared | None:
@@ -80,19 +99,13 @@ def declared(head: bytes, source: Source) -> Declared | None:
 
 def wav_seconds(head: bytes) -> float | None:
     """The length that a WAV's or RF64's `data` chunk states; None for compressed or unstated ones."""
-    offset, byte_rate, data_size_64 = 12, 0, 0
-    while offset + 8 <= len(head):
-        kind, size = head[offset : offset + 4], int.from_bytes(head[offset + 4 : offset + 8], "little")
-        body = head[offset + 8 : offset + 8 + min(size, 64)]
-        if kind == b"ds64":
-            data_size_64 = int.from_bytes(body[8:16], "little")
-        elif kind == b"fmt " and int.from_bytes(body[:2], "little") in _PCM_TAGS:
-            byte_rate = int.from_bytes(body[8:12], "little")
-        elif kind == b"data":
-            size = data_size_64 or (0 if size in _UNKNOWN_SIZES else size)
-            return size / byte_rate if size and byte_rate else None
-        offset += 8 + size + size % 2
-    return None
+    chunks = read_chunks(head)
+    form = chunks.known.get(b"fmt ", b"") if chunks and not head.startswith((b"riff", b"caff")) else b""
+    # The rate in bytes that stands there is often wrong; players go by this one.
+    byte_rate = int.from_bytes(form[4:8], "little") * int.from_bytes(form[12:14], "little")
+    if chunks is None or chunks.size is None or not byte_rate or int.from_bytes(form[:2], "little") not in _PCM_TAGS:
+        return None
+    return chunks.size / byte_rate
 
 
 def xing_header(head: bytes) -> XingHeader | None:
@@ -111,8 +124,10 @@ def xing_header(head: bytes) -> XingHeader | None:
     samples = frames * (1152 if version == 3 else 576)
     # Behind the flags: frames, bytes (2), a table of 100 (4), a quality (8), then the encoder's name and LAME's fields.
     lame = tag[12 + 4 * (tag[7] >> 1 & 1) + 100 * (tag[7] >> 2 & 1) + 4 * (tag[7] >> 3 & 1) :]
+    padding = 0
     trimmed = lame[:4] in (b"LAME", b"Lavf", b"Lavc") and len(lame) >= 24
     if trimmed:
         packed = int.from_bytes(lame[21:24])
-        samples -= (packed >> 12) + (packed & 0xFFF)
-    return XingHeader(samples, LAYER3_RATES[version][frame[2] >> 2 & 3], trimmed) if samples > 0 else None
+        padding = packed & 0xFFF
+        samples -= (packed >> 12) + padding
+    return XingHeader(samples, LAYER3_RATES[version][frame[2] >> 2 & 3], trimmed, padding) if samples > 0 else None

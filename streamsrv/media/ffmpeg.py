@@ -19,28 +19,35 @@ _MAX_LINE = 400
 _DECODED = re.compile(r"Input stream #\d+:\d+ \(audio\): .* frames decoded.*\((\d+) samples\)")
 _ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\d+) samples\); (\d+) packets muxed")
 _ERROR = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )?\[(?:error|fatal|panic)\] (.*)")
+# Filters are set up anew for sound of another kind.
+_GRAPH = re.compile(r"^\[graph_\S+_in_\S+ @ 0x[0-9a-f]+\] \[verbose\] tb:")
 _OUT_TIME = re.compile(r"^out_time_us=(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a child ended. Samples are counted at the decoder (before resampling) and at the encoder (after it)."""
+    """How a child ended. Samples are counted at the decoder (before resampling) and at the encoder (after it).
+
+    `changes`: how often the decoded sound changed its sample rate or channels in the middle.
+    """
 
     returncode: int
     decoded_samples: int
     encoded_samples: int
     packets: int
     errors: tuple[str, ...]
+    changes: int = 0
 
 
 @dataclass(slots=True)
-class _Log:
+class Log:
     """What is kept of a child's stderr, however much it writes."""
 
     decoded_samples: int = 0
     encoded_samples: int = 0
     packets: int = 0
     out_seconds: float = 0.0
+    graphs: int = 0
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_ERRORS))
 
     def read(self, line: str) -> None:
@@ -50,8 +57,23 @@ class _Log:
             self.decoded_samples = int(match[1])
         elif match := _ENCODED.search(line):
             self.encoded_samples, self.packets = int(match[1]), int(match[2])
+        elif _GRAPH.match(line):
+            self.graphs += 1
         elif (match := _ERROR.match(line)) and "not on whitelist" not in line:
             self.errors.append(match[1][:_MAX_LINE])
+
+    def outcome(self, returncode: int) -> Outcome:
+        # Under a sandbox a signal of the child comes out as 128 + its number.
+        if returncode > 128:
+            returncode = 128 - returncode
+        return Outcome(
+            returncode,
+            self.decoded_samples,
+            self.encoded_samples,
+            self.packets,
+            tuple(self.errors),
+            max(0, self.graphs - 1),
+        )
 
 
 class Ffmpeg:
@@ -76,7 +98,7 @@ class Ffmpeg:
         self._folder = folder
         self._feed = feed
         self._limits = limits or ChildLimits()
-        self._log = _Log()
+        self._log = Log()
         self._feed_error: Exception | None = None
         self._unread: list[str] = []
         self._news = asyncio.Event()
@@ -128,11 +150,7 @@ class Ffmpeg:
         await self._drain
         if self._feed_error is not None:
             raise self._feed_error
-        log = self._log
-        # Under a sandbox a signal of the child comes out as 128 + its number.
-        if returncode > 128:
-            returncode = 128 - returncode
-        return Outcome(returncode, log.decoded_samples, log.encoded_samples, log.packets, tuple(log.errors))
+        return self._log.outcome(returncode)
 
     async def _read_output(self) -> None:
         assert self._process.stdout is not None  # noqa: S101 - it was opened as a pipe

@@ -41,14 +41,14 @@ class Codec:
         return self.low_rate_frame_samples if sample_rate <= 24000 else self.frame_samples
 
     def nearest_rate(self, sample_rate: int) -> int:
-        """The source's rate where the codec has it, else the smallest one above, else the largest of its family."""
+        """The source's rate where the codec has it, else the next one, else the largest, of its family if it can be."""
         if not self.rates:
             # Below, a frame would be longer than a short segment; above is more than FLAC can hold.
             return min(max(sample_rate, MIN_RATE), MAX_RATE)
         if sample_rate in self.rates:
             return sample_rate
-        family = 44100 if sample_rate % 11025 == 0 else 48000
-        return next((rate for rate in sorted(self.rates) if rate >= sample_rate), family)
+        kin = [rate for rate in self.rates if (rate % 11025 == 0) == (sample_rate % 11025 == 0)]
+        return next((rate for rate in sorted(self.rates) if rate >= sample_rate), max(kin or self.rates))
 
 
 MIN_RATE, MAX_RATE = 8000, 655350
@@ -120,7 +120,6 @@ CODECS = {
             encoder="flac",
             lossless=True,
             depth_bits=24,
-            layouts=_XIPH_LAYOUTS,
             segments="fmp4",
             rfc6381="fLaC",
         ),
@@ -134,7 +133,7 @@ CODECS = {
             max_bitrate_bps=500000,
             layouts=_XIPH_LAYOUTS,
         ),
-        Codec(name="alac", encoder="alac", lossless=True, depth_bits=24, layouts=_AAC_LAYOUTS),
+        Codec(name="alac", encoder="alac", lossless=True, depth_bits=24, max_channels=6, layouts=_AAC_LAYOUTS[:6]),
         Codec(name="wavpack", encoder="wavpack", lossless=True, depth_bits=32),
         *(_pcm("pcm_s16le", 16), _pcm("pcm_s24le", 24), _pcm("pcm_s32le", 32), _pcm("pcm_f32le", 24, is_float=True)),
         *(_pcm("pcm_s16be", 16), _pcm("pcm_s24be", 24), _pcm("pcm_s32be", 32)),
@@ -277,14 +276,6 @@ FORMATS = {
             muxer="caf",
             suffix=".caf",
             media_type="audio/x-caf",
-        ),
-        Format(
-            name="w64",
-            title="Wave64",
-            codecs=tuple(CODECS[name] for name in ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le")),
-            muxer="w64",
-            suffix=".w64",
-            media_type="audio/x-w64",
         ),
     )
 }

@@ -10,6 +10,7 @@ from typing import Protocol
 from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.arguments import Input
 from streamsrv.media.checks import check_size
+from streamsrv.media.chunks import is_chunked, read_chunks
 from streamsrv.media.declared import Declared, declared, declared_bytes, xing_header
 from streamsrv.media.probe import Source, probe
 from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
@@ -17,6 +18,7 @@ from streamsrv.media.tools import FfmpegTools
 
 # A large cover or an index of hours of sound may stand before the sound: then a header needs more bytes to be read.
 _HEADER_BYTES = (HEAD_BYTES, 4 * HEAD_BYTES, 16 * HEAD_BYTES, 64 * HEAD_BYTES, 256 * HEAD_BYTES)
+_DELAY_SAMPLES = 576
 
 
 class Growing(Protocol):
@@ -39,7 +41,8 @@ class Growing(Protocol):
 class Material:
     """A whole file, by its path in `input`, or a growing one, through `feed`; `promised_bytes`: the size it states.
 
-    `path` is where what is there by now can be looked into.
+    `path` is where what is there by now can be looked into. Should more than `most_samples` be decoded, the header that
+    says where the sound ends is wrong, and only the whole file tells.
     """
 
     input: Input
@@ -47,6 +50,7 @@ class Material:
     source: Source
     declared: Declared | None
     promised_bytes: int | None = None
+    most_samples: int | None = None
     feed: AsyncIterator[bytes] | None = None
 
 
@@ -65,6 +69,10 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> M
     tag_bytes = id3_length(head)
     if tag_bytes:
         head = await file.head(HEAD_BYTES, tag_bytes)
+    for count in _HEADER_BYTES[:-1]:
+        if is_whole_head(head, count):
+            break
+        head = await file.head(4 * count)
     container = sniff(head)
     if container is None or not container.pipeable:
         raise InternalError("This container can't be decoded while it arrives.")
@@ -75,8 +83,10 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> M
     xing = xing_header(head) if container.name == "mp3" else None
     # From a pipe ffmpeg plays the encoder's padding, too; from a file it leaves it out.
     end = xing.samples if xing is not None and xing.trimmed else None
+    # Half a frame of MPEG-1 more is still the decoder's own delay.
+    most = xing.samples + xing.padding + _DELAY_SAMPLES if xing is not None and xing.trimmed else None
     source_input = Input(demuxer=container.demuxer, end_sample=end)
-    return Material(source_input, link, source, declared(head, source), declared_bytes(head), file.chunks())
+    return Material(source_input, link, source, declared(head, source), declared_bytes(head), most, file.chunks())
 
 
 async def _probe_growing(tools: FfmpegTools, file: Growing, link: Path, tag_bytes: int, demuxer: str) -> Source:
@@ -91,6 +101,14 @@ async def _probe_growing(tools: FfmpegTools, file: Growing, link: Path, tag_byte
     raise UnusableFile("The file's header is too long to be decoded while it arrives.")
 
 
+def is_whole_head(head: bytes, count: int) -> bool:
+    """Are these all that is needed of a header, the first `count` bytes of a file? Pure.
+
+    In files of chunks tags, covers and padding may stand before the chunk that tells how much sound there is.
+    """
+    return len(head) < count or not is_chunked(head) or read_chunks(head) is not None
+
+
 def _read_head(path: Path) -> tuple[bytes, int]:
     """The file's first bytes, those behind its ID3 tag if it has one, and its size."""
     with path.open("rb") as file:
@@ -98,4 +116,8 @@ def _read_head(path: Path) -> tuple[bytes, int]:
         if tag_bytes := id3_length(head):  # up to 256 MiB
             file.seek(tag_bytes)
             head = file.read(HEAD_BYTES)
+        for count in _HEADER_BYTES[:-1]:
+            if is_whole_head(head, count):
+                break
+            head += file.read(3 * count)
         return head, os.fstat(file.fileno()).st_size

@@ -17,7 +17,7 @@ _UNKNOWN = "The file isn't sound that can be read. Send a song or a film, e.g. M
 _MEASURE_SECONDS = 900.0
 _WORDS = (
     ("moov atom not found", "The file ends in the middle, or its index is missing."),
-    ("Format not on whitelist", "This is a playlist or a script, not sound."),
+    ("Format not on whitelist", "This is a playlist, a script, a picture or something else that isn't sound."),
     ("End of file", "The file ends before any sound begins."),
 )
 
@@ -39,7 +39,7 @@ class Source:
     duration_estimated: bool
     has_video: bool
     is_float: bool = False
-    has_picture: bool = False
+    pictures: int = 0
 
 
 async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> Source:
@@ -48,7 +48,7 @@ async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -
         probe_arguments(tools.ffprobe, path, demuxer=demuxer, other_decoders=tools.other_decoders), readable=(path,)
     )
     if result.returncode != 0:
-        raise UnusableFile(_in_words(result.stderr))
+        raise UnusableFile(words_for(result.stderr))
     return read_probe(json.loads(result.stdout), estimated="Estimating duration from bitrate" in result.stderr)
 
 
@@ -61,7 +61,7 @@ async def describe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None
         describe_arguments(tools.ffprobe, path, demuxer=demuxer, other_decoders=tools.other_decoders), readable=(path,)
     )
     if result.returncode != 0:
-        raise UnusableFile(_in_words(result.stderr))
+        raise UnusableFile(words_for(result.stderr))
     return json.loads(result.stdout)
 
 
@@ -93,18 +93,17 @@ def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
         raise UnusableFile("There is no sound in this file." if streams else _UNKNOWN)
     pictures = [stream for stream in streams if stream.get("disposition", {}).get("attached_pic")]
     has_video = any(stream.get("codec_type") == "video" and stream not in pictures for stream in streams)
-    is_float = _is_lossless(audio) and audio.get("sample_fmt", "").startswith(("flt", "dbl"))
     return Source(
         format_name=report.get("format", {}).get("format_name", ""),
         codec=audio.get("codec_name", "unknown"),
         sample_rate=int(audio["sample_rate"]),
         channels=int(audio["channels"]),
-        depth_bits=24 if is_float else _depth_bits(audio),
+        depth_bits=depth_bits_of(audio),
         duration_seconds=_duration_seconds(audio, report.get("format", {}), has_video=has_video),
         duration_estimated=estimated,
         has_video=has_video,
-        is_float=is_float,
-        has_picture=bool(pictures),
+        is_float=is_float(audio),
+        pictures=len(pictures),
     )
 
 
@@ -127,7 +126,15 @@ def _seconds(text: str | None) -> float | None:
     return seconds if seconds > 0 else None
 
 
-def _depth_bits(audio: dict[str, Any]) -> int:
+def is_float(audio: dict[str, Any]) -> bool:
+    """Does the track keep samples as floats? Decoders of lossy codecs give floats as well."""
+    return _is_lossless(audio) and str(audio.get("sample_fmt", "")).startswith(("flt", "dbl"))
+
+
+def depth_bits_of(audio: dict[str, Any]) -> int:
+    """The depth of a track by ffprobe's report: 16 for lossy codecs, 24 for floats, at most 32."""
+    if is_float(audio):
+        return 24
     if not _is_lossless(audio):
         return 16
     bits = int(audio.get("bits_per_raw_sample") or 0) or int(audio.get("bits_per_sample") or 0) or 16
@@ -138,5 +145,6 @@ def _is_lossless(audio: dict[str, Any]) -> bool:
     return str(audio.get("codec_name", "")).startswith(_LOSSLESS)
 
 
-def _in_words(stderr: str) -> str:
+def words_for(stderr: str) -> str:
+    """What ffprobe's complaint means, for people."""
     return next((words for sign, words in _WORDS if sign in stderr), _UNKNOWN)

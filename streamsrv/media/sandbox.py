@@ -8,7 +8,8 @@ from pathlib import Path
 
 # What a dynamically linked program of the system needs; those that are missing on a distribution are skipped.
 _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/opt", "/etc/ld.so.cache", "/etc/alternatives", "/nix", "/gnu")
-_ISOLATED = ("--unshare-all", "--die-with-parent", "--new-session", "--clearenv", "--dev", "/dev")
+# Without --new-session: whoever runs this has begun a session, and a kill of that must reach all that is in it.
+_ISOLATED = ("--unshare-all", "--die-with-parent", "--clearenv", "--dev", "/dev")
 
 
 def confine(argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:

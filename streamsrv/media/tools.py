@@ -1,14 +1,17 @@
 """The ffmpeg of this machine: where it is, what it can do, and whether it can be confined."""
 
 import shutil
+import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamsrv.errors import InternalError
+from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.child import QUICK_SECONDS, Finished, run_to_end
 from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.sandbox import confine
+
+_SIGNALLED = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,18 @@ class FfmpegTools:
     async def run(
         self, argv: Sequence[str], *, readable: Sequence[Path] = (), most_seconds: float = QUICK_SECONDS
     ) -> Finished:
-        """Run one of the programs to its end; for those that say little and, as a rule, are quick."""
-        return await run_to_end(self.confined(argv, readable=readable, writable=()), most_seconds)
+        """Run one of the programs to its end; for those that say little and, as a rule, are quick.
+
+        Raises UnusableFile where it needs too much processor time, and EncoderKilled where it was ended from outside:
+        that says nothing of the file.
+        """
+        finished = await run_to_end(self.confined(argv, readable=readable, writable=()), most_seconds)
+        # Under a sandbox a signal of the child comes out as 128 + its number.
+        if abs(finished.returncode) in (signal.SIGXCPU, _SIGNALLED + signal.SIGXCPU):
+            raise UnusableFile("Looking into this file takes too long.")
+        if finished.returncode < 0 or finished.returncode > _SIGNALLED:
+            raise EncoderKilled("The program that looks into the file was ended.")
+        return finished
 
     def shortcomings(self) -> list[str]:
         """What this ffmpeg lacks, a sentence each."""

@@ -42,8 +42,16 @@ class LocalStorage:
     @asynccontextmanager
     async def scratch(self, name: str) -> AsyncIterator[Path]:
         prefix = check_key(name).replace("/", ".") + "."
-        with disk_errors():
-            folder = Path(await asyncio.to_thread(self._make_scratch, prefix))
+        loop = asyncio.get_running_loop()
+        making = loop.run_in_executor(None, self._make_scratch, prefix)
+        try:
+            with disk_errors():
+                folder = Path(await asyncio.shield(making))
+        except asyncio.CancelledError:
+            # The thread makes it all the same.
+            with suppress(OSError):
+                await loop.run_in_executor(None, remove_tree, Path(await making))
+            raise
         try:
             yield folder
         finally:

@@ -6,6 +6,7 @@ import re
 import threading
 import weakref
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 
 from streamsrv.errors import Conflict
@@ -223,11 +224,18 @@ class Spools:
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a name for a spool: {name!r}")
         path = self._folder / name
+        loop = asyncio.get_running_loop()
+        making = loop.run_in_executor(None, _create, path)
         try:
             with disk_errors():
-                descriptor = await asyncio.to_thread(_create, path)
+                descriptor = await asyncio.shield(making)
         except FileExistsError as error:
             raise Conflict("An upload of that name is still there.") from error
+        except asyncio.CancelledError:
+            # The thread makes it all the same.
+            with suppress(OSError):
+                await loop.run_in_executor(None, _undo, path, await making)
+            raise
         spool = self._spools[name] = Spool(path, descriptor, self._forget)
         return spool
 
@@ -248,6 +256,11 @@ class Spools:
     def _forget(self, spool: Spool) -> None:
         if self._spools.get(spool.path.name) is spool:
             del self._spools[spool.path.name]
+
+
+def _undo(path: Path, descriptor: int) -> None:
+    os.close(descriptor)
+    path.unlink(missing_ok=True)
 
 
 def _create(path: Path) -> int:

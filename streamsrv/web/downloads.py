@@ -1,7 +1,10 @@
 """A file that is made for one request and sent once, with its length and a safe name. No part passes for the whole."""
 
 import asyncio
+import fcntl
 import re
+import sys
+import termios
 import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -35,6 +38,8 @@ async def send_file(
     for the whole.
     """
     async with _opened(path) as (file, size):
+        chunks = _chunks(file, size)
+        first = await anext(chunks, b"")  # a file that can't be read at all is still a status
         reply = web.StreamResponse(
             headers={
                 hdrs.CONTENT_TYPE: media_type,
@@ -46,9 +51,13 @@ async def send_file(
         )
         reply.content_length = size
         await reply.prepare(request)
-        async for data in _chunks(file, size):
-            await _write(reply, data, idle_seconds)
-        await reply.write_eof()
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(_watch_taking(request, idle_seconds))
+            await reply.write(first)
+            async for data in chunks:
+                await reply.write(data)
+            await reply.write_eof()
+            watch.cancel()
     return reply
 
 
@@ -62,12 +71,29 @@ async def _chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
         yield data
 
 
-async def _write(reply: web.StreamResponse, data: bytes, idle_seconds: float) -> None:
-    try:
-        async with asyncio.timeout(idle_seconds):
-            await reply.write(data)
-    except TimeoutError as error:
-        raise DownloadTimeout from error
+async def _watch_taking(request: web.BaseRequest, idle_seconds: float) -> None:
+    """Raise DownloadTimeout once something waits for the client and it takes nothing of it.
+
+    A timeout around each write would not do: the system has room for megabytes, and asks for more only when a good part
+    of them was taken.
+    """
+    before = -1
+    while True:
+        untaken = _untaken_bytes(request)
+        taken = request.writer.output_size - untaken
+        if untaken and taken <= before:
+            raise DownloadTimeout
+        before = taken
+        await asyncio.sleep(idle_seconds)
+
+
+def _untaken_bytes(request: web.BaseRequest) -> int:
+    """What waits here and in the system for the client to take it."""
+    transport = request.transport
+    if not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
+        return 0
+    waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
+    return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
 
 
 @asynccontextmanager
@@ -91,9 +117,12 @@ async def _watch(request: web.BaseRequest) -> None:
 
 def content_disposition(name: str) -> str:
     """`attachment` with a name in both spellings (RFC 6266 appendix D): plain ASCII, and all of it (RFC 8187)."""
-    letters = (letter for letter in unicodedata.normalize("NFKD", name) if not unicodedata.combining(letter))
-    plain = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", "".join(letters))
-    return f"attachment; filename=\"{plain}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS, encoding='utf-8')}"
+    stem, _, suffix = name.rpartition(".")
+    letters = (letter for letter in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(letter))
+    plain = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", "".join(letters)).strip(" .") or "audio"
+    return (
+        f"attachment; filename=\"{plain}.{suffix}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS, encoding='utf-8')}"
+    )
 
 
 def safe_name(stem: str, suffix: str) -> str:

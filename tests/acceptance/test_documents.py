@@ -1,8 +1,9 @@
-"""The document's code, word for word, against the server process on the document's port.
+"""The documents' code, word for word, against the server process on the streaming document's port.
 
-The snippets are in `snippets/streaming.md`. The job id that the document names as an example is given to a real job,
-so that even those snippets run as they are. The browser's snippets run as modules of a page on http://localhost:5176;
-what they take for given (`audioFile`, `audioElement`, `jobId`) is set up before them.
+The snippets are in `snippets/`. The job id that the document names as an example is given to a real job, so that even
+those snippets run as they are. The port of the conversion document is our default, on which somebody may be serving on
+this machine: curl is told to connect to the other one. The browser's snippets run as modules of a page on
+http://localhost:5176; what they take for given (`audioFile`, `audioElement`, `jobId`) is set up before them.
 """
 
 import json
@@ -29,8 +30,15 @@ from support.server import Server, free_port, serving
 from support.sound import decode, loudest_hertz, tone
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = (Path(__file__).parent / "snippets" / "streaming.md").read_text(encoding="utf-8")
-SNIPPETS = dict(re.findall(r"^## ([^\n]+)\n\n```\w+\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL))
+DOCUMENTS = [
+    (Path(__file__).parent / "snippets" / name).read_text(encoding="utf-8")
+    for name in ("streaming.md", "conversion.md")
+]
+SNIPPETS = dict(
+    block
+    for document in DOCUMENTS
+    for block in re.findall(r"^## ([^\n]+)\n\n```\w+\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
+)
 
 URL = "http://localhost:8082"
 PAGE = "http://localhost:5176"
@@ -109,8 +117,8 @@ def assert_submitted(reply: dict[str, str]) -> None:
 
 
 def test_all_snippets_are_here() -> None:
-    """The document has fifteen blocks of code; each of them is used below."""
-    assert len(SNIPPETS) == 15
+    """The documents have fifteen and two blocks of code; each of them is used below."""
+    assert len(SNIPPETS) == 15 + 2
     source = Path(__file__).read_text(encoding="utf-8")
     assert [name for name in SNIPPETS if f'SNIPPETS["{name}"]' not in source] == []
 
@@ -371,3 +379,40 @@ def test_origins_come_from_the_environment(tmp_path: Path) -> None:
         for origin, allowed in {"https://b.example": "https://b.example", PAGE: None}.items():
             reply = requests.get(f"{server.url}/v1/stream/jobs", headers={"Origin": origin}, timeout=30)
             assert reply.headers.get("Access-Control-Allow-Origin") == allowed
+
+
+def convert_by_curl(folder: Path, command: str) -> None:
+    """Run a command of the conversion document as it is; where its curl connects to is said in curl's own settings."""
+    (folder / ".curlrc").write_text('connect-to = "localhost:8080:localhost:8082"\n')
+    run(folder, "bash", "-c", command, CURL_HOME=str(folder))
+
+
+@pytest.mark.parametrize("form", ["mp3", "wav", "flac", "ogg", "m4a"])
+def test_curl_converts(documented: Server, folder: Path, form: str) -> None:
+    """The conversion document's curl, its blanks filled in, saves the song in the format that was asked for."""
+    words = {"<FILE_PATH>": "audio.wav", "<DESIRED_FORMAT>": form, "<OUTPUT_FILE>": f"output.{form}"}
+    command = SNIPPETS["convert with curl"]
+    for blank, word in words.items():
+        command = command.replace(blank, word)
+    convert_by_curl(folder, command)
+    sound = decode(folder / f"output.{form}")
+    assert len(sound) == pytest.approx(SECONDS * RATE, abs=2048)
+    assert loudest_hertz(sound, RATE) == pytest.approx(HERTZ, abs=2)
+
+
+def test_the_conversion_example_is_answered_with_what_it_lacks(documented: Server, folder: Path) -> None:
+    """The document's example sends the words "interview.wav": what is saved is no song, but says how to send one."""
+    (folder / "audio.wav").rename(folder / "interview.wav")
+    convert_by_curl(folder, SNIPPETS["convert the interview"])
+    problem = json.loads((folder / "interview.mp3").read_bytes())
+    assert (problem["status"], problem["type"]) == (422, "/problems/unusable-file")
+    assert "with curl, write file=@NAME" in problem["detail"]
+
+
+def test_the_conversion_example_with_what_it_lacks(documented: Server, folder: Path) -> None:
+    """With the sign that it lacks the document's example saves the interview as MP3."""
+    (folder / "audio.wav").rename(folder / "interview.wav")
+    convert_by_curl(folder, SNIPPETS["convert the interview"].replace("file=", "file=@"))
+    sound = decode(folder / "interview.mp3")
+    assert len(sound) == pytest.approx(SECONDS * RATE, abs=1152)
+    assert loudest_hertz(sound, RATE) == pytest.approx(HERTZ, abs=2)

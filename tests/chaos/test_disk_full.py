@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
+from chaos.conversions import Answer, assert_nothing_left, convert
+from chaos.conversions import assert_works as assert_converts
 from chaos.ground import (
+    GONE_SECONDS,
     Upload,
     assert_clean,
     encoders,
@@ -27,6 +30,7 @@ from support.sound import FFMPEG, decode
 pytestmark = pytest.mark.needs_root
 
 FLAC = {"codec": "flac"}
+PAGE_BYTES = 4096
 NO_SPACE = "no space left on its disk"
 
 
@@ -139,6 +143,46 @@ def test_start_on_a_full_disk(small_disk: Path, song: Path) -> None:
         assert_plays(server, job_id, song)
 
 
+@pytest.mark.parametrize("late", [False, True], ids=["live", "whole"])
+def test_conversion_of_what_is_larger_than_the_disk(late: bool, small_disk: Path, song: Path, tmp_path: Path) -> None:
+    """A file to convert that doesn't fit is answered by 507 in words, and its bytes go; a smaller one then works."""
+    large = tmp_path / "large.wav"
+    large.write_bytes(song.read_bytes() + bytes(20 << 20))
+    with serving(small_disk) as server:
+        assert_no_space_for(convert(server, large, "flac", late=late))
+        assert_nothing_left(server, seconds=GONE_SECONDS)
+        assert_converts(server, song)
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["live", "whole"])
+def test_conversion_to_what_is_larger_than_the_disk(late: bool, small_disk: Path, noise: Path, song: Path) -> None:
+    """A result that doesn't fit is answered by 507, in whatever format; no part of it is a reply."""
+    with serving(small_disk) as server:
+        for form in ("wav", "flac", "mp3", "m4a", "ogg"):
+            with filled(small_disk, but=noise.stat().st_size + (1 << 18)):
+                assert_no_space_for(convert(server, noise, form, late=late))
+                assert_nothing_left(server, seconds=GONE_SECONDS)
+        assert_converts(server, song)
+
+
+def test_conversion_whose_last_bytes_dont_fit(small_disk: Path, song: Path) -> None:
+    """Where all but the end of the result has space the answer is 507, in whatever format."""
+    with serving(small_disk) as server:
+        forms = requests.get(f"{server.url}/v1/formats", timeout=30).json()["formats"]
+        for form in {form["suffix"]: form["name"] for form in forms}.values():
+            fits = convert(server, song, form)
+            assert (fits.status, fits.whole) == (200, True), form
+            needed = sum(-(-size // PAGE_BYTES) * PAGE_BYTES for size in (song.stat().st_size, len(fits.body)))
+            assert_nothing_left(server, seconds=GONE_SECONDS)  # else there would be more space later
+            with filled(small_disk, but=needed - PAGE_BYTES):
+                assert_no_space_for(convert(server, song, form))
+                assert_nothing_left(server, seconds=GONE_SECONDS)
+        with filled(small_disk, but=needed):
+            assert len(convert(server, song, form).body) == len(fits.body)
+        assert_nothing_left(server, seconds=GONE_SECONDS)
+        assert_converts(server, song)
+
+
 def submit_to_queue(server: Server, file: Path) -> str:
     """A job that waits until its upload is whole, so that there is one attempt, and some seconds of work."""
     with Upload(server, new_id(), file, {"codec": "aac", "bitrate": "64000"}, late=True) as upload:
@@ -150,6 +194,11 @@ def assert_refused_for_space(reply: tuple[int, dict[str, Any]]) -> None:
     status, problem = reply
     assert (status, problem["content_type"]) == (507, "application/problem+json"), problem
     assert NO_SPACE in problem["detail"]
+
+
+def assert_no_space_for(answer: Answer) -> None:
+    assert answer.status == 507, answer.body[:1000]
+    assert NO_SPACE in answer.problem["detail"]
 
 
 def assert_failed_for_space(server: Server, job_id: str) -> None:
@@ -175,13 +224,14 @@ def assert_plays(server: Server, job_id: str, song: Path) -> None:
 
 
 @contextmanager
-def filled(disk: Path) -> Iterator[None]:
-    """Not a byte more fits on the disk within the block."""
+def filled(disk: Path, *, but: int = 0) -> Iterator[None]:
+    """Within the block not a byte more fits on the disk, or so many whole pages."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(4096)):
+        while file.write(bytes(PAGE_BYTES)):
             pass
-    assert os.statvfs(disk).f_bavail == 0
+    os.truncate(filler, filler.stat().st_size - but)
+    assert os.statvfs(disk).f_bavail == but // PAGE_BYTES
     try:
         yield
     finally:

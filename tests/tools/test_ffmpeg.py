@@ -17,7 +17,7 @@ import pytest
 from support.server import descendants
 from support.sound import tone
 
-from streamsrv.errors import InternalError, UnusableFile
+from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.arguments import Encoding, Input, hls_arguments
 from streamsrv.media.child import ChildLimits, end_strays
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
@@ -175,6 +175,14 @@ async def test_a_killed_child_is_told_from_a_bad_file(tools: FfmpegTools, tmp_pa
         _, outcome = await finish(child)
     assert outcome.returncode == -signal.SIGKILL
     await nobody_left()
+
+
+@pytest.mark.parametrize("sandbox", ["off", "auto"])
+async def test_a_look_that_was_killed_says_nothing_of_the_file(sandbox: str) -> None:
+    """An ffprobe that somebody killed is a fault of ours, confined or not, and no verdict on the file."""
+    tools = await find_tools("ffmpeg", "ffprobe", sandbox)
+    with pytest.raises(EncoderKilled):
+        await tools.run(["/bin/sh", "-c", "kill -9 $$"])
 
 
 async def test_limits_hold(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ async def test_a_slow_disk_slows_the_sender(spools: Spools, slow_disk: SlowDisk)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(send())
-        await until(lambda: spool._pending_bytes >= MAX_PENDING_BYTES)
+        await until(lambda: spool._pending_bytes >= MAX_PENDING_BYTES and slow_disk.writes > 0)
         for _ in range(10):
             await asyncio.sleep(0)
         assert appended <= 1 + MAX_PENDING_BYTES // MIB
@@ -185,6 +185,45 @@ async def test_end_makes_the_file_durable(spools: Spools, monkeypatch: pytest.Mo
     assert synced == [5]
     with pytest.raises(RuntimeError):
         await spool.append(b"more")
+    await spool.abort()
+
+
+async def test_seal_is_the_end_for_readers_alone(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What won't be kept is sealed: readers have all bytes and the end, nothing more can come, the disk isn't asked."""
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    spool = await spools.create("a")
+    waiting = [asyncio.ensure_future(read_all(spool)), asyncio.ensure_future(spool.head(100))]
+    await until(lambda: spool._waiting_readers == 2)
+    await spool.append(b"sound" * 10)
+    async with asyncio.timeout(5):
+        await spool.seal()
+        assert await asyncio.gather(*waiting) == [b"sound" * 10] * 2
+    assert (spool.size, spool.ended, synced) == (50, True, [])
+    assert await read_all(spool) == spool.path.read_bytes() == b"sound" * 10
+    with pytest.raises(RuntimeError):
+        await spool.append(b"more")
+    await spool.seal()
+    await spool.end()
+    assert synced == [spool._descriptor]
+    await spool.abort()
+    with pytest.raises(SpoolAborted):
+        await spool.seal()
+    assert not spool.path.exists()
+
+
+async def test_seal_waits_for_the_disk(spools: Spools, slow_disk: SlowDisk) -> None:
+    """While bytes are on their way there is no end, for readers and for the one who seals."""
+    spool = await spools.create("a")
+    await spool.append(bytes(MIB))
+    await spool.append(b"last")
+    sealing = asyncio.ensure_future(spool.seal())
+    await until(lambda: slow_disk.writes == 1)
+    assert (spool.ended, sealing.done()) == (False, False)
+    slow_disk.open.set()
+    async with asyncio.timeout(5):
+        await sealing
+    assert (spool.size, spool.ended) == (MIB + 4, True)
     await spool.abort()
 
 
@@ -233,7 +272,7 @@ async def test_a_full_disk(spools: Spools) -> None:
     os.dup2(full, spool._descriptor)
     with pytest.raises(DiskFull):
         await asyncio.gather(*(spool.append(bytes(MIB)) for _ in range(5)))
-    for operation in (spool.append(b"x"), spool.end()):
+    for operation in (spool.append(b"x"), spool.seal(), spool.end()):
         with pytest.raises(DiskFull):
             await operation
     assert (spool.size, spool.ended) == (0, False)
@@ -286,6 +325,20 @@ async def test_no_descriptor_stays_open(spools: Spools, tmp_path: Path) -> None:
         spools.release("a")
         del spool
         await until(lambda: descriptors(tmp_path) == [])
+
+
+async def test_a_beginning_that_is_cancelled_leaves_nothing(spools: Spools, tmp_path: Path) -> None:
+    """Whoever leaves while an upload begins leaves neither file nor descriptor."""
+    await spools.sweep()
+    for number in range(100):
+        beginning = asyncio.create_task(spools.create(f"upload-{number}"))
+        await asyncio.sleep(0)
+        beginning.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await beginning
+    async with asyncio.timeout(2):
+        while list((tmp_path / "spool").iterdir()) or descriptors(tmp_path):
+            await asyncio.sleep(0.01)
 
 
 async def test_names(spools: Spools) -> None:

@@ -1,0 +1,80 @@
+"""Files made of chunks, WAV, RF64, Wave64 and CAF: where the sound lies in them and how much they state. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+_KEPT_BYTES = 64
+# Whoever writes to a pipe doesn't know the length and leaves one of these; all bits set in CAF.
+_UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36, 0xFFFFFFFF - 44, (1 << 64) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Shape:
+    """How a container writes its chunks: where the first one is, and how its name, size and padding look."""
+
+    first: int
+    name_bytes: int
+    size_bytes: int
+    order: Literal["little", "big"]
+    padding: int
+    counts_itself: bool = False
+
+    @property
+    def head_bytes(self) -> int:
+        return self.name_bytes + self.size_bytes
+
+
+_RIFF = _Shape(12, 4, 4, "little", 2)
+_WAVE64 = _Shape(40, 16, 8, "little", 8, counts_itself=True)  # names are GUIDs that begin with the four letters
+_CAF = _Shape(8, 4, 8, "big", 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Chunks:
+    """`known`: the first bytes of each chunk before the sound. It lies at `offset`; its `size` may be unknown."""
+
+    known: Mapping[bytes, bytes]
+    offset: int
+    size: int | None
+
+
+def is_chunked(head: bytes) -> bool:
+    return _shape(head) is not None
+
+
+def read_chunks(head: bytes) -> Chunks | None:
+    """Walk to the sound; None in a file of another kind, and where `head` ends before it."""
+    shape = _shape(head)
+    if shape is None:
+        return None
+    known: dict[bytes, bytes] = {}
+    offset = shape.first
+    while offset + shape.head_bytes <= len(head):
+        name = head[offset : offset + 4]
+        size = int.from_bytes(head[offset + shape.name_bytes : offset + shape.head_bytes], shape.order)
+        body = offset + shape.head_bytes
+        if name == b"data":
+            return Chunks(known, body, _stated(size, shape, known))
+        known[name] = head[body : body + min(size, _KEPT_BYTES)]
+        length = max(size, shape.head_bytes) if shape.counts_itself else size + shape.head_bytes
+        offset += length + -length % shape.padding
+    return None
+
+
+def _shape(head: bytes) -> _Shape | None:
+    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+        return _RIFF
+    if head[:4] == b"riff" and head[24:28] == b"wave":
+        return _WAVE64
+    return _CAF if head[:4] == b"caff" else None
+
+
+def _stated(size: int, shape: _Shape, known: Mapping[bytes, bytes]) -> int | None:
+    """RF64 has the true size in a chunk of its own (EBU Tech 3306)."""
+    long_size = int.from_bytes(known.get(b"ds64", b"")[8:16], "little")
+    if long_size:
+        return long_size
+    if size in _UNKNOWN_SIZES:
+        return None
+    return max(0, size - shape.head_bytes) or None if shape.counts_itself else size
