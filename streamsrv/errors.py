@@ -50,6 +50,10 @@ class RefusedUpload(BadRequest):
     """The uploaded file isn't sound that can be read."""
 
 
+class RefusedAddress(BadRequest):
+    """The server fetches nothing from that address."""
+
+
 class NotFound(Problem):
     """There is no such thing here."""
 
@@ -104,6 +108,12 @@ class RangeNotSatisfiable(Problem):
 
 class UnusableFile(Problem):
     """The file isn't sound that can be read."""
+
+    status = 422
+
+
+class FailedDownload(Problem):
+    """The file couldn't be downloaded from where it is."""
 
     status = 422
 

@@ -1,0 +1,102 @@
+"""Clips one after the other on one grid of samples, and the segments that are cut from it. Pure.
+
+How long a clip is shows only once it was decoded to its end. So a step is cut from what is known by now, and is the
+same whenever that is enough: more knowledge never changes a step that could be cut before.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_MAX_DEPTH_BITS = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What every clip is brought to: `sample_rate` in Hz, `channels`, `depth_bits` 16 or 24."""
+
+    sample_rate: int
+    channels: int
+    depth_bits: int
+
+    def segment_samples(self, segment_seconds: float) -> int:
+        """The samples of a full segment, at least one."""
+        return max(1, round(segment_seconds * self.sample_rate))
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """The chosen track of a clip, as its file has it."""
+
+    sample_rate: int
+    channels: int
+    depth_bits: int
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """The sample `sample` of clip `clip`, both from 0. Behind the last clip: the end."""
+
+    clip: int = 0
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far a clip is known: its first `samples`, and whether these are all."""
+
+    samples: int
+    is_whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Samples of one clip from `start` up to, not including, `stop`; never empty."""
+
+    clip: int
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One segment: what it is made of, in order, where the next one begins, and whether there is none."""
+
+    pieces: tuple[Piece, ...]
+    next: Position
+    is_last: bool
+
+    @property
+    def samples(self) -> int:
+        return sum(piece.stop - piece.start for piece in self.pieces)
+
+
+def grid_of(sounds: Sequence[Sound]) -> Grid:
+    """The first clip's rate and channels, the depth of the deepest. Raises ValueError where there is none at all."""
+    if not sounds:
+        raise ValueError("a grid needs a sound")
+    depth = max(min(sound.depth_bits, _MAX_DEPTH_BITS) for sound in sounds)
+    return Grid(sounds[0].sample_rate, sounds[0].channels, 16 if depth <= 16 else _MAX_DEPTH_BITS)
+
+
+def cut_step(start: Position, segment_samples: int, reach: Sequence[Reach]) -> Step | None:
+    """Cut the segment that begins at `start`; None where more has to be known of the clip that it reaches into.
+
+    It is known only with the sample behind it whether a segment is the last. Raises ValueError for a start that lies
+    behind the end of its clip.
+    """
+    pieces: list[Piece] = []
+    clip, sample, left = start.clip, start.sample, segment_samples
+    while clip < len(reach):
+        there = reach[clip]
+        if there.is_whole and sample > there.samples:
+            raise ValueError("the clip is shorter than that")
+        taken = max(0, min(left, there.samples - sample))
+        if taken:
+            pieces.append(Piece(clip, sample, sample + taken))
+        sample, left = sample + taken, left - taken
+        if sample < there.samples:
+            return Step(tuple(pieces), Position(clip, sample), is_last=False)
+        if not there.is_whole:
+            return None
+        clip, sample = clip + 1, 0
+    return Step(tuple(pieces), Position(len(reach)), is_last=True)
