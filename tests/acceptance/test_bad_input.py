@@ -99,7 +99,7 @@ def cut(name: str, options: str = "", *, size: int | None = None) -> Callable[[P
 M3U8 = "#EXTM3U\n#EXT-X-VERSION:3\n#EXT-X-TARGETDURATION:8\n#EXTINF:7.0,\n{}\n#EXT-X-ENDLIST\n"
 FFCONCAT = "ffconcat version 1.0\nfile '{}'\n"
 NOT_SOUND = r"isn't sound that can be read|no sound in this file|is damaged or of a kind that isn't known"
-SCRIPT = r"playlist or a script, not sound|isn't sound that can be read"
+SCRIPT = r"playlist, a script, a picture|isn't sound that can be read"
 CUT = r"ends in the middle"
 
 # What is sent, under which name, and the words that its sender is told.
