@@ -115,6 +115,7 @@ def await_health(server: Server) -> None:
 
 
 def descendants(pid: int) -> list[int]:
+    """Process ids of all below a process, but for the one that Python itself keeps once it has begun others."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*"):
         try:
@@ -122,5 +123,13 @@ def descendants(pid: int) -> list[int]:
         except OSError:
             continue  # it ended meanwhile
         for child in children:
-            found += [child, *descendants(child)]
+            if not _is_resource_tracker(child):
+                found += [child, *descendants(child)]
     return found
+
+
+def _is_resource_tracker(pid: int) -> bool:
+    try:
+        return b"resource_tracker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False  # it ended meanwhile
