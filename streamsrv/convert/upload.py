@@ -67,6 +67,7 @@ class Conversion:
         self._spool: Spool | None = None
         self._early = ConvertOptions()
         self._may_start = False
+        self._appended_bytes = 0
         self._live: asyncio.Task[Converted | None] | None = None
         self._described: object = None
         self._files = AsyncExitStack()
@@ -114,7 +115,9 @@ class Conversion:
     async def append(self, data: bytes) -> None:
         spool, form = self._opened(), self._early.form
         await spool.append(data)
-        if self._may_start and form is not None and spool.size >= HEAD_BYTES:
+        self._appended_bytes += len(data)
+        # Not the spool's size: what has come may not be written yet, and the sender may pause now.
+        if self._may_start and form is not None and self._appended_bytes >= HEAD_BYTES:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable and not self._slots.live.locked():
