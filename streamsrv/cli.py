@@ -32,7 +32,7 @@ _DATA_DIR = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="streamsrv")
 def main() -> None:
-    """A self-hosted audio server: upload a song, hear it while it is still being made.
+    """A self-hosted audio server: upload a song, get it in another format or hear it while it is still being made.
 
     Settings come from config/default.toml, then --config, then variables like STREAMSRV_JOBS__CONCURRENCY, then flags.
     """

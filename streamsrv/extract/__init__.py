@@ -5,5 +5,7 @@ cursor, in any order, later, again, on another server with the same secret. All 
 grid of samples; a segment is so many samples of it, whichever clips they come from, and all segments joined are the
 whole.
 
-`timeline` says which samples of which clips a segment is made of, `cursor` writes and reads cursors. Both are pure.
+`timeline` says which samples of which clips a segment is made of, `cursor` writes and reads cursors; both are pure.
+`decode` turns one clip into chunks of samples in a process of the pool, `clips` keeps these by content, each made once.
+Nothing serves this yet.
 """

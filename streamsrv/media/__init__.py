@@ -1,7 +1,10 @@
 """Sound as files and processes: what comes in, what goes out, and the ffmpeg that turns one into the other.
 
-`formats` is the one table of containers and codecs. `probe` asks ffprobe what a file holds, `declared` reads what the
-file itself promises, `arguments` turns options into an argv, `ffmpeg` runs it as a supervised child (in a `sandbox`
-where the host allows one). `mpegts` and `fmp4` count what a finished segment really holds, `checks` decides whether
-the result is whole, `playlist` writes it down for players.
+`formats` is the one table of codecs and files that can be made, `inputs` says what may be read. `sniff` tells a
+container by its first bytes, `probe` and `film` ask ffprobe what a file holds, `declared` reads what the file itself
+promises (with `chunks` for files that are made of them); `material` is all that for one file, whole or growing.
+`arguments` turns options and a `cut` into an argv, `ffmpeg` runs it as a supervised `child` (`blocking` does so in
+processes that may wait), in a `sandbox` where the host allows one; `tools` are the programs of this machine. `mpegts`
+and `fmp4` count what a finished segment really holds, `checks` decides whether the result is whole, `playlist` writes
+it down for players.
 """
