@@ -1,9 +1,12 @@
-"""Files as replies see them: which bytes of one were asked for."""
+"""Files as everyone meets them: which bytes of one were asked for, and the one error that is expected of their disk."""
 
+import errno
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from streamsrv.errors import RangeNotSatisfiable
+from streamsrv.errors import DiskFull, RangeNotSatisfiable
 
 # Python refuses to read numbers of more than 4300 digits, which fit into a header; nobody means one of more than 100.
 _BYTE_RANGE = re.compile(r"bytes=[ \t]*(\d{0,100})-(\d{0,100})[ \t]*", re.ASCII | re.IGNORECASE)
@@ -41,3 +44,19 @@ def parse_range(header: str, size: int) -> ByteRange | None:
     if start >= stop:
         raise RangeNotSatisfiable(headers={"Content-Range": f"bytes */{size}"})
     return ByteRange(start, stop)
+
+
+def means_full_disk(error: BaseException) -> bool:
+    """Does the operating system say, in either of its two ways, that there is no space?"""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextmanager
+def disk_errors() -> Iterator[None]:
+    """Raise DiskFull for what means that there is no space."""
+    try:
+        yield
+    except OSError as error:
+        if means_full_disk(error):
+            raise DiskFull from error
+        raise

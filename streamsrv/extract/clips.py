@@ -13,7 +13,7 @@ import structlog
 from streamsrv.errors import InternalError
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
 from streamsrv.extract.timeline import Reach
-from streamsrv.storage.disk import disk_errors
+from streamsrv.files import disk_errors
 from streamsrv.storage.storage import Storage
 from streamsrv.workers.pool import DevicePool
 

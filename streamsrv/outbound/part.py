@@ -1,17 +1,17 @@
 """A file while it is downloaded: it grows, begins anew, and in the end is whole, kept for later, or gone."""
 
 import asyncio
-import errno
 import hashlib
 import json
 import os
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from io import FileIO
 from pathlib import Path
 
 from streamsrv.errors import DiskFull
+from streamsrv.files import disk_errors
 from streamsrv.outbound.replies import Version
 
 # A thread costs little for a large write and much for a small one.
@@ -75,7 +75,7 @@ class Part:
         await self._in_thread(self._discard)
 
     async def _in_thread(self, work: Callable[[], None]) -> None:
-        with _disk_errors():
+        with disk_errors():
             await asyncio.shield(asyncio.get_running_loop().run_in_executor(None, self._work, work))
 
     # What follows runs in threads.
@@ -190,16 +190,6 @@ async def kept_part(path: Path, source: str) -> AsyncIterator[Part]:
         raise
     finally:
         await part.keep()
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull from error
-        raise
 
 
 def _open_private(path: str, flags: int) -> int:

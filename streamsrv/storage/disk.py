@@ -1,30 +1,15 @@
-"""What files need of the disk: its one expected error, early storing, and folders that are emptied."""
+"""What files need of the disk: to know whether it is full, early storing, and folders that are emptied."""
 
 import ctypes
-import errno
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-
-from streamsrv.errors import DiskFull
 
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 # A file system refuses data a little before its count of free bytes is down at 0.
 _FULL_BYTES = 1 << 20
-
-
-@contextmanager
-def disk_errors() -> Iterator[None]:
-    """Raise DiskFull where the operating system says, in either of its two ways, that there is no space."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise DiskFull from error
-        raise
 
 
 def is_full(folder: Path) -> bool:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from streamsrv.storage.disk import disk_errors, empty_folder, remove_tree
+from streamsrv.files import disk_errors
+from streamsrv.storage.disk import empty_folder, remove_tree
 from streamsrv.storage.storage import check_key
 
 

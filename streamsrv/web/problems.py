@@ -1,6 +1,5 @@
 """Errors become `application/problem+json` (RFC 9457), whoever raised them, and say nothing about our insides."""
 
-import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from multidict import CIMultiDict
 
 from streamsrv import errors
 from streamsrv.errors import BadRequest, DiskFull, InternalError, Problem
+from streamsrv.files import means_full_disk
 from streamsrv.web.requests import CLIENT_GONE, request_id
 from streamsrv.web.responses import to_json
 
@@ -90,7 +90,7 @@ def _reply_to(request: web.Request, error: Exception) -> web.Response:
 def _translate(error: Exception) -> Problem | web.HTTPException:
     if isinstance(error, Problem | web.HTTPException):
         return error
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if means_full_disk(error):
         return DiskFull()
     if isinstance(error, web.RequestPayloadError):
         return BadRequest("The request's body is malformed.")
