@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from aiohttp import web
 
 from streamsrv.config import Config, shipped
 from streamsrv.convert.api import ConvertApi
-from streamsrv.convert.upload import Slots
+from streamsrv.convert.upload import Slots, Workshop
 from streamsrv.convert.work import Converter
 from streamsrv.hls.api import HlsApi
 from streamsrv.hls.work import HlsWork
@@ -38,46 +39,84 @@ _RETRY_SECONDS = 5
 Lifetime = Callable[[web.Application], AsyncIterator[None]]
 
 
+@dataclass(frozen=True, slots=True)
+class _House:
+    """The tools that several features share."""
+
+    config: Config
+    ffmpeg: FfmpegTools
+    storage: LocalStorage
+    spools: Spools
+    store: SqliteJobStore
+
+
 def create_app(config: Config, tools: FfmpegTools) -> web.Application:
     """Build the application. `tools` are the ffmpeg programs that were found; the data directory exists and is ours."""
     data = config.server.data_dir.resolve()
-    storage, spools, store = LocalStorage(data), Spools(data / "spool"), _job_store(config, data)
-    hls_work = HlsWork(
-        store=store,
-        storage=storage,
-        spools=spools,
-        tools=tools,
-        segment_seconds=config.hls.segment_seconds,
-        max_seconds=config.limits.max_duration_seconds,
+    house = _House(config, tools, LocalStorage(data), Spools(data / "spool"), _job_store(config, data))
+    hls_work = _hls_work(house)
+    runner = _runner(config, house.store, {JobKind.HLS: Work(hls_work.run, hls_work.discard, hls_work.settle)})
+    convert = _convert(house)
+    routes = [
+        web.get("/health", health),
+        *Pages(shipped("static")).routes(),
+        *_hls(house, runner, hls_work).routes(),
+        *convert.routes(),
+    ]
+    # Opened in this order, closed in the other: the runner stops while its store is still there.
+    lifetimes = [
+        _once(partial(asyncio.to_thread, end_strays, data)),
+        _once(house.storage.sweep),
+        _once(house.spools.sweep),
+        _open(house.store),
+        _once(hls_work.sweep),
+        _open(runner),
+        _open(convert.lifetime()),
+    ]
+    return _application(routes, lifetimes, config.server.allowed_origins)
+
+
+def _hls_work(house: _House) -> HlsWork:
+    return HlsWork(
+        store=house.store,
+        storage=house.storage,
+        spools=house.spools,
+        tools=house.ffmpeg,
+        segment_seconds=house.config.hls.segment_seconds,
+        max_seconds=house.config.limits.max_duration_seconds,
     )
-    runner = _runner(config, store, {JobKind.HLS: Work(hls_work.run, hls_work.discard, hls_work.settle)})
-    hls = HlsApi(
-        store=store,
-        storage=storage,
-        spools=spools,
+
+
+def _hls(house: _House, runner: Runner, work: HlsWork) -> HlsApi:
+    config = house.config
+    return HlsApi(
+        store=house.store,
+        storage=house.storage,
+        spools=house.spools,
         runner=runner,
-        work=hls_work,
-        tools=tools,
+        work=work,
+        tools=house.ffmpeg,
         hot=HotFiles(config.hls.cache_bytes),
         limits=_upload_limits(config),
         slots=config.jobs.slots,
         public_url=config.server.public_url,
     )
-    convert = ConvertApi(
-        spools=spools,
-        storage=storage,
-        tools=tools,
-        converter=Converter(tools, max_seconds=config.limits.max_duration_seconds),
-        slots=Slots(whole=config.convert.slots, live=config.convert.live_uploads),
+
+
+def _convert(house: _House) -> ConvertApi:
+    config = house.config
+    return ConvertApi(
+        workshop=Workshop(
+            house.spools,
+            house.storage,
+            house.ffmpeg,
+            Converter(house.ffmpeg, max_seconds=config.limits.max_duration_seconds),
+            Slots(whole=config.convert.slots, live=config.convert.live_uploads),
+        ),
         limits=_upload_limits(config),
         admission=Admission(config.convert.max_requests, what="conversions", retry_seconds=_RETRY_SECONDS),
         download_idle_seconds=config.limits.download_idle_seconds,
     )
-    routes = [web.get("/health", health), *Pages(shipped("static")).routes(), *hls.routes(), *convert.routes()]
-    # Opened in this order, closed in the other: the runner stops while its store is still there.
-    sweeps = [_once(partial(asyncio.to_thread, end_strays, data)), _once(storage.sweep), _once(spools.sweep)]
-    lifetimes = [*sweeps, _open(store), _once(hls_work.sweep), _open(runner), _open(convert.lifetime())]
-    return _application(routes, lifetimes, config.server.allowed_origins)
 
 
 def _application(

@@ -8,12 +8,9 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from aiohttp import web
 
 from streamsrv.convert.schema import OPTION_FIELDS, format_reply, read_conversion_id, read_options
-from streamsrv.convert.upload import Conversion, Slots
-from streamsrv.convert.work import Converted, Converter
+from streamsrv.convert.upload import Conversion, Workshop
+from streamsrv.convert.work import Converted
 from streamsrv.errors import Conflict, NotFound
-from streamsrv.media.tools import FfmpegTools
-from streamsrv.storage.spool import Spools
-from streamsrv.storage.storage import Storage
 from streamsrv.web.admission import Admission
 from streamsrv.web.downloads import safe_name, send_file, while_connected
 from streamsrv.web.requests import read_query
@@ -31,21 +28,13 @@ class ConvertApi:
     def __init__(
         self,
         *,
-        spools: Spools,
-        storage: Storage,
-        tools: FfmpegTools,
-        converter: Converter,
-        slots: Slots,
+        workshop: Workshop,
         limits: UploadLimits,
         admission: Admission,
         download_idle_seconds: float,
     ) -> None:
-        self._spools = spools
-        self._storage = storage
-        self._tools = tools
-        self._formats = tools.formats()
-        self._converter = converter
-        self._slots = slots
+        self._workshop = workshop
+        self._formats = workshop.tools.formats()
         self._limits = limits
         self._admission = admission
         self._download_idle_seconds = download_idle_seconds
@@ -99,14 +88,7 @@ class ConvertApi:
         if conversion_id in self._running:
             raise Conflict("A conversion of that name is going on.")
         conversion = self._running[conversion_id] = Conversion(
-            conversion_id,
-            given,
-            expected_bytes=expected_bytes or 0,
-            spools=self._spools,
-            storage=self._storage,
-            tools=self._tools,
-            converter=self._converter,
-            slots=self._slots,
+            conversion_id, given, expected_bytes=expected_bytes or 0, workshop=self._workshop
         )
         self._idle.clear()
         try:

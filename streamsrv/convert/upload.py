@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +35,17 @@ class Slots:
         self.live = asyncio.Semaphore(live)
 
 
+@dataclass(frozen=True, slots=True)
+class Workshop:
+    """What every conversion works with."""
+
+    spools: Spools
+    storage: Storage
+    tools: FfmpegTools
+    converter: Converter
+    slots: Slots
+
+
 class Conversion:
     """`async with` it: whatever ends the block, its encoder has ended and its files are gone.
 
@@ -42,26 +54,13 @@ class Conversion:
     """
 
     def __init__(
-        self,
-        conversion_id: str,
-        given: Mapping[str, str],
-        *,
-        expected_bytes: int,
-        spools: Spools,
-        storage: Storage,
-        tools: FfmpegTools,
-        converter: Converter,
-        slots: Slots,
+        self, conversion_id: str, given: Mapping[str, str], *, expected_bytes: int, workshop: Workshop
     ) -> None:
         self._id = conversion_id
         self._given = given
         self._expected_bytes = expected_bytes
-        self._spools = spools
-        self._storage = storage
-        self._tools = tools
-        self._formats = tools.formats()
-        self._converter = converter
-        self._slots = slots
+        self._workshop = workshop
+        self._formats = workshop.tools.formats()
         self._phase = "receiving"
         self._share: float | None = None
         self._spool: Spool | None = None
@@ -107,7 +106,7 @@ class Conversion:
         """The file's first byte has come. Raises BadParameter for options before it that can't be."""
         self._early = read_options({**self._given, **fields}, self._formats)
         self._may_start = self._early.form is not None
-        self._spool = await self._spools.create(f"convert.{self._id}")
+        self._spool = await self._workshop.spools.create(f"convert.{self._id}")
         self._files.push_async_callback(self._spool.abort)
         log.info("conversion_started", conversion_id=self._id, source_name=part.filename)
         return self
@@ -120,11 +119,11 @@ class Conversion:
         if self._may_start and form is not None and self._appended_bytes >= HEAD_BYTES:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
-            if container is not None and container.pipeable and not self._slots.live.locked():
-                await self._slots.live.acquire()
+            if container is not None and container.pipeable and not self._workshop.slots.live.locked():
+                await self._workshop.slots.live.acquire()
                 self._live = self._tasks.create_task(self._convert_growing(spool, form))
                 # Also where it is cancelled before it begins.
-                self._live.add_done_callback(lambda _: self._slots.live.release())
+                self._live.add_done_callback(lambda _: self._workshop.slots.live.release())
 
     async def finish(self, form: Form) -> Converted:
         """The form's end was seen: give the file, from the encoder that ran meanwhile or from the whole upload."""
@@ -167,16 +166,18 @@ class Conversion:
     async def _is_as_described(self) -> bool:
         """Does the whole file show what was seen of it in order? Tags at its end can't be seen from a pipe."""
         try:
-            return await describe(self._tools, self._opened().path) == self._described
+            return await describe(self._workshop.tools, self._opened().path) == self._described
         except Problem:
             return False  # the whole file decides
 
     async def _convert_growing(self, spool: Spool, form: Format) -> Converted | None:
         """Encode the upload as it grows; None where that failed, and the whole file has to decide."""
         try:
-            folder = await self._live_files.enter_async_context(self._storage.scratch(f"convert.{self._id}.live"))
-            material = await growing_material(self._tools, spool, folder)
-            self._described = await describe(self._tools, material.path, demuxer=material.input.demuxer)
+            folder = await self._live_files.enter_async_context(
+                self._workshop.storage.scratch(f"convert.{self._id}.live")
+            )
+            material = await growing_material(self._workshop.tools, spool, folder)
+            self._described = await describe(self._workshop.tools, material.path, demuxer=material.input.demuxer)
             return await self._convert(material, form, self._early, folder)
         except EncoderKilled:
             raise
@@ -186,11 +187,11 @@ class Conversion:
 
     async def _convert_whole(self, part: FilePart, form: Format, options: ConvertOptions) -> Converted:
         self._phase, self._share = "waiting", None
-        async with self._slots.whole:
+        async with self._workshop.slots.whole:
             self._phase = "encoding"
-            folder = await self._files.enter_async_context(self._storage.scratch(f"convert.{self._id}"))
+            folder = await self._files.enter_async_context(self._workshop.storage.scratch(f"convert.{self._id}"))
             try:
-                material = await whole_material(self._tools, self._opened().path)
+                material = await whole_material(self._workshop.tools, self._opened().path)
             except UnusableFile as error:
                 if part.filename:
                     raise
@@ -201,7 +202,7 @@ class Conversion:
             return await self._convert(material, form, options, folder)
 
     async def _convert(self, material: Material, form: Format, options: ConvertOptions, folder: Path) -> Converted:
-        return await self._converter.convert(Order(material, form, options, folder, self._report))
+        return await self._workshop.converter.convert(Order(material, form, options, folder, self._report))
 
     def _report(self, share: float | None) -> None:
         self._share = share

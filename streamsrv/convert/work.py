@@ -105,25 +105,17 @@ class Converter:
             encoding=encoding,
             declared=material.declared,
             max_seconds=self._max_seconds,
+            most_samples=material.most_samples,
             cut=options.cut,
         )
-        if material.most_samples is not None and outcome.decoded_samples > material.most_samples:
-            raise InternalError("There is more sound than the header counts.")
         await self._check_file(path, outcome, encoding)
         return Converted(path, order.form, outcome.encoded_samples / encoding.sample_rate, material.promised_bytes)
 
     async def _run(self, argv: list[str], order: Order) -> Outcome:
-        source = order.material.input.path
-        limits = ChildLimits(cpu_seconds=60 + int(self._max_seconds))
-        if order.form.max_bytes is not None:
-            limits = replace(limits, file_bytes=order.form.max_bytes)
+        material = order.material
+        limits = ChildLimits.for_sound(self._max_seconds, order.form.max_bytes)
         child = Ffmpeg(
-            self._tools,
-            argv,
-            folder=order.folder,
-            readable=() if source is None else (source,),
-            feed=order.material.feed,
-            limits=limits,
+            self._tools, argv, folder=order.folder, readable=material.readable, feed=material.feed, limits=limits
         )
         async with child:
             while await child.read_lines(_TICK_SECONDS) is not None:

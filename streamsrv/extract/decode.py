@@ -56,7 +56,7 @@ def decode_clip(task: ClipTask) -> int:
         start_seconds=task.start_seconds,
         pcm=task.pcm,
     )
-    limits = ChildLimits(cpu_seconds=60 + int(task.max_seconds))
+    limits = ChildLimits.for_sound(task.max_seconds)
     written_bytes = 0
     with running_ffmpeg(task.tools, argv, readable=(task.source,), limits=limits) as child:
         number = 0

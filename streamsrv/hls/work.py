@@ -148,6 +148,7 @@ class HlsWork:
             encoding=encoding,
             declared=material.declared,
             max_seconds=self._max_seconds,
+            most_samples=material.most_samples,
         )
 
     def _child(self, material: Material, encoding: Encoding, folder: Path) -> Ffmpeg:
@@ -159,9 +160,8 @@ class HlsWork:
             segment_seconds=self._segment_seconds,
             max_seconds=self._max_seconds,
         )
-        readable = () if material.input.path is None else (material.input.path,)
-        limits = ChildLimits(cpu_seconds=60 + int(self._max_seconds))
-        return Ffmpeg(self._tools, argv, folder=folder, readable=readable, feed=material.feed, limits=limits)
+        limits = ChildLimits.for_sound(self._max_seconds)
+        return Ffmpeg(self._tools, argv, folder=folder, readable=material.readable, feed=material.feed, limits=limits)
 
     async def _follow(self, child: Ffmpeg, publisher: Publisher, assignment: Assignment, material: Material) -> None:
         """Publish what the child finishes until it ends, and report how far it is."""

@@ -78,14 +78,18 @@ def check_outcome(
     encoding: Encoding,
     declared: Declared | None,
     max_seconds: float,
+    most_samples: int | None = None,
     cut: Cut = WHOLE,
 ) -> None:
     """Did ffmpeg end well, and was all the sound of the cut decoded and encoded?
 
-    `source_rate` in Hz is the decoder's. UnusableFile for the input's fault, BadParameter for a cut or an encoding
-    that isn't possible, DiskFull, InternalError for ours.
+    `source_rate` in Hz is the decoder's; no more than `most_samples` can be decoded if the header is right.
+    UnusableFile for the input's fault, BadParameter for a cut or an encoding that isn't possible, DiskFull,
+    InternalError for ours.
     """
     check_decoded(outcome, source_rate=source_rate, declared=declared, max_seconds=max_seconds, cut=cut)
+    if most_samples is not None and outcome.decoded_samples > most_samples:
+        raise InternalError("There is more sound than the header counts.")
     decoded_seconds = outcome.decoded_samples / source_rate
     if cut.start_seconds and cut.start_seconds >= decoded_seconds:
         raise BadParameter(f"start lies behind the end of the sound, which is {_clock(decoded_seconds)} long.")

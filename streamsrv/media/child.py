@@ -7,9 +7,10 @@ import resource
 import signal
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Self
 
 from streamsrv.errors import InternalError
 
@@ -28,6 +29,12 @@ class ChildLimits:
     cpu_seconds: int = 6 * 3600
     file_bytes: int = 1 << 40
     open_files: int = 256
+
+    @classmethod
+    def for_sound(cls, max_seconds: float, file_bytes: int | None = None) -> Self:
+        """What decoding and encoding so much sound may take: never more time than it lasts."""
+        limits = cls(cpu_seconds=60 + int(max_seconds))
+        return limits if file_bytes is None else replace(limits, file_bytes=file_bytes)
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,6 +169,8 @@ class Format:
         return next((codec for codec in alike if codec.depth_bits >= depth_bits), alike[-1])
 
 
+_PCM_LITTLE = tuple(CODECS[name] for name in ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le"))
+_PCM_BIG = tuple(CODECS[name] for name in ("pcm_s16be", "pcm_s24be", "pcm_s32be"))
 _FOUR_GIB = (1 << 32) - 1
 _INDEX_FIRST = {"movflags": "+faststart"}
 
@@ -190,7 +192,7 @@ FORMATS = {
         Format(
             name="wav",
             title="WAV",
-            codecs=tuple(CODECS[name] for name in ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le")),
+            codecs=_PCM_LITTLE,
             muxer="wav",
             suffix=".wav",
             media_type="audio/wav",
@@ -237,7 +239,7 @@ FORMATS = {
         Format(
             name="aiff",
             title="AIFF",
-            codecs=tuple(CODECS[name] for name in ("pcm_s16be", "pcm_s24be", "pcm_s32be")),
+            codecs=_PCM_BIG,
             muxer="aiff",
             suffix=".aiff",
             media_type="audio/aiff",
@@ -272,7 +274,7 @@ FORMATS = {
         Format(
             name="caf",
             title="CAF",
-            codecs=tuple(CODECS[name] for name in ("pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le")),
+            codecs=_PCM_LITTLE,
             muxer="caf",
             suffix=".caf",
             media_type="audio/x-caf",

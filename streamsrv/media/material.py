@@ -53,6 +53,11 @@ class Material:
     most_samples: int | None = None
     feed: AsyncIterator[bytes] | None = None
 
+    @property
+    def readable(self) -> tuple[Path, ...]:
+        """The files that ffmpeg must be able to open for it."""
+        return () if self.input.path is None else (self.input.path,)
+
 
 async def whole_material(tools: FfmpegTools, path: Path) -> Material:
     """Look into a file that is all there. Raises UnusableFile."""
