@@ -23,10 +23,10 @@ from bench.peers import Spent, cpu_seconds, make_sound, medians, post_form, show
 from bench.transcode_bench import run_bare
 from bench.upload_bench import MIB, Server, ask, memory_mib, run_receiver, run_streamsrv, wav_header
 from streamsrv.config import load_config
-from streamsrv.convert.encoding import encoding_for
 from streamsrv.convert.options import ConvertOptions
 from streamsrv.convert.work import cargo_for
 from streamsrv.media.arguments import file_arguments
+from streamsrv.media.encoding import encoding_for
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import find_tools
 

@@ -6,7 +6,6 @@ Either way the result is a file, since most formats state their length at their 
 The reply begins when the upload has ended and that file was checked: whatever goes wrong is said in a status, and what
 comes with 200 is all of the sound. Then spool and file go, as they do when the client leaves at any time before.
 
-`schema` reads what was asked for into `options`, `encoding` settles every number of an encoding from them (pure),
-`work` runs ffmpeg and checks what it made, `upload` takes one request from its first byte to its file, `api` has the
-routes.
+`schema` reads what was asked for into `options`, `work` runs ffmpeg and checks what it made, `upload` takes one request
+from its first byte to its file, `api` has the routes.
 """

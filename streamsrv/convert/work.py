@@ -6,12 +6,12 @@ from pathlib import Path
 
 import structlog
 
-from streamsrv.convert.encoding import encoding_for
 from streamsrv.convert.options import ConvertOptions
 from streamsrv.errors import DiskFull, EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.arguments import Cargo, Encoding, Input, file_arguments
 from streamsrv.media.checks import check_declared_length, check_file, check_outcome
 from streamsrv.media.child import ChildLimits
+from streamsrv.media.encoding import encoding_for
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.formats import Format
 from streamsrv.media.material import Material
