@@ -6,6 +6,6 @@ changes. When the options are known before the file and its container can be dec
 the upload still arrives. The job is Completed when everything that the file promises was decoded, encoded and stored.
 
 `intake` takes an upload in, `work` does the job, `publisher` stores what ffmpeg finishes, `playlists` lists it,
-`profiles` holds the quality profiles, `estimates` guesses how long it takes, `schema` has the requests and replies,
+`profiles` holds the quality profiles, `schema` has the requests and replies,
 `api` the routes.
 """

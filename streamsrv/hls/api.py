@@ -4,20 +4,22 @@ import hashlib
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from aiohttp import web
 
-from streamsrv.errors import BadParameter, NotFinished, NotFound, RefusedUpload, Unavailable, UnusableFile
-from streamsrv.hls.estimates import eta_seconds
+from streamsrv.errors import NotFinished, NotFound, RefusedUpload, Unavailable, UnusableFile
 from streamsrv.hls.intake import Intake
 from streamsrv.hls.playlists import Playlists
 from streamsrv.hls.schema import OPTION_FIELDS, job_reply, read_job_id, read_options
 from streamsrv.hls.work import HlsWork
+from streamsrv.jobs.estimates import eta_seconds
+from streamsrv.jobs.follow import follow
 from streamsrv.jobs.job import Job, JobKind, JobStatus
 from streamsrv.jobs.runner import Runner
 from streamsrv.jobs.store import JobStore
+from streamsrv.jobs.words import read_limit, read_statuses
 from streamsrv.media.formats import MEDIA_TYPES
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spools
@@ -33,9 +35,6 @@ _PLAYLIST_TYPE = MEDIA_TYPES[".m3u8"]
 _FOREVER = "public, max-age=31536000, immutable"
 # A playlist is held until its first segment is there: players don't come back after an error.
 _FIRST_SEGMENT_SECONDS = 8.0
-_EVENT_SECONDS = 15.0
-_PAGE_LIMIT = 50
-_MAX_PAGE_LIMIT = 200
 _RECENT_JOBS = 20
 _SEEN_AHEAD = 100
 
@@ -131,9 +130,9 @@ class HlsApi:
         query = read_query(request, ("status", "limit", "before"))
         jobs, cursor = await self._store.page(
             kind=JobKind.HLS,
-            statuses=_read_statuses(query.get("status", "")),
+            statuses=read_statuses(query.get("status", "")),
             before=query.get("before"),
-            limit=_read_limit(query.get("limit", "")),
+            limit=read_limit(query.get("limit", "")),
         )
         return json_reply({"jobs": [await self._describe_briefly(request, job) for job in jobs], "next": cursor})
 
@@ -155,7 +154,8 @@ class HlsApi:
 
     async def job_events(self, request: web.Request) -> web.StreamResponse:
         job = await self._job(request)
-        return await send_events(request, self._changes(request, job, last_event_id(request)))
+        changes = follow(self._store, job, last_event_id(request))
+        return await send_events(request, ((job.revision, await self._describe(request, job)) async for job in changes))
 
     async def index_playlist(self, request: web.Request) -> web.Response:
         """The playlist of a finished job; 400 until then."""
@@ -210,19 +210,6 @@ class HlsApi:
             job = await self._playable(request)
         return job
 
-    async def _changes(self, request: web.Request, job: Job, seen: int) -> AsyncIterator[tuple[int, Mapping[str, Any]]]:
-        """The job now, unless the client has seen that, and after each change until it has ended."""
-        current: Job | None = job
-        if seen > job.revision:
-            seen = 0  # of an earlier job with this id
-        while current is not None:
-            if current.revision > seen:
-                seen = current.revision
-                yield seen, await self._describe(request, current)
-            if current.status.ended:
-                return
-            current = await self._store.wait_for_change(current.id, seen, _EVENT_SECONDS)
-
     async def _describe(self, request: web.Request, job: Job) -> dict[str, Any]:
         position = await self._store.position(job.id) if job.status is JobStatus.PENDING else None
         ahead, recent = await self._traffic(job) if position is not None else ([], [])
@@ -263,21 +250,3 @@ def _playlist_reply(request: web.Request, job: Job, body: bytes) -> web.Response
         media_type=_PLAYLIST_TYPE,
         cache_control="public, max-age=3600" if finished else "no-cache",
     )
-
-
-def _read_statuses(text: str) -> list[JobStatus]:
-    known = {status.value.lower(): status for status in JobStatus}
-    names = [name.strip().lower() for name in text.split(",") if name.strip()]
-    if unknown := [name for name in names if name not in known]:
-        possible = ", ".join(status.value for status in JobStatus)
-        raise BadParameter(f"status must be one of {possible}, not {unknown[0][:40]!r}.")
-    return [known[name] for name in names]
-
-
-def _read_limit(text: str) -> int:
-    if not text:
-        return _PAGE_LIMIT
-    # Python refuses to read numbers of more than 4300 digits.
-    if not text.isdecimal() or len(text) > len(str(_MAX_PAGE_LIMIT)) or not 1 <= int(text) <= _MAX_PAGE_LIMIT:
-        raise BadParameter(f"limit must be a whole number from 1 to {_MAX_PAGE_LIMIT}.")
-    return int(text)

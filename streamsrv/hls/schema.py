@@ -2,7 +2,6 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from streamsrv.errors import BadParameter
 from streamsrv.hls.profiles import PROFILES, Profile, choose
 from streamsrv.jobs.job import Job, JobStatus, Priority
+from streamsrv.jobs.words import timestamp
 
 PriorityName = Literal["urgent", "normal", "background"]
 CodecName = Literal["aac", "mp3", "opus", "flac"]
@@ -99,10 +99,3 @@ def phase(job: Job) -> str:
     if job.accepted_at is None:
         return "uploading"
     return "waiting" if job.status is JobStatus.PENDING else "working"
-
-
-def timestamp(seconds: float | None) -> str | None:
-    """RFC 3339 in UTC, with milliseconds."""
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

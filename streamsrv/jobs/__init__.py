@@ -7,4 +7,7 @@ runner that lost its job can't change it any more. What a client waits for is wo
 An upload has its row before its bytes: such a job isn't accepted yet, and a runner may already work on what arrives.
 Once the end was seen the job is accepted, and from then on no crash loses it: a killed server finds it at its next
 start and takes it up again. A job that fails or is cancelled has its files removed before its row says so.
+
+What is the same whoever asks is made once. Requests with the same fingerprint share the one job that waits or runs for
+them, and `results` remembers which file answers which request. `estimates` guesses how long a job will still take.
 """

@@ -44,6 +44,7 @@ class JobKind(StrEnum):
     """Which feature does the job."""
 
     HLS = "hls"
+    EXTRACT = "extract"
 
 
 class Priority(IntEnum):
@@ -64,7 +65,8 @@ class Job:
 
     `progress` is 0..100 and never decreases. `attempt` counts claims, `failures` the attempts that failed for the
     server's own fault, `restarts` the attempts that a crash cut short. `revision` grows with every change.
-    `discarded` says that the files of a failed or cancelled job are gone.
+    `discarded` says that the files of a failed or cancelled job are gone. `fingerprint` is a digest of what is asked
+    for: of the jobs that wait or run, and aren't being cancelled, one at most has it for each kind and subject.
     """
 
     id: str
@@ -75,7 +77,7 @@ class Job:
     title: str = ""
     source_name: str = ""
     source: str | None = None  # storage key; set when the upload's end was seen
-    source_bytes: int = 0
+    source_bytes: int = 0  # 0 where nobody knows, as for sources that the job fetches itself
     options: Mapping[str, Any] = field(default_factory=dict)
     result: Mapping[str, Any] = field(default_factory=dict)
     progress: float = 0.0
@@ -90,6 +92,7 @@ class Job:
     cancel_requested: bool = False
     discarded: bool = False
     revision: int = 1
+    fingerprint: str | None = None
 
     def evolve(self, **changes: Any) -> "Job":
         """Copy the job with other values. Raises ValueError where its status can't make that move."""

@@ -34,12 +34,18 @@ BEGIN IMMEDIATE;
 INSERT INTO jobs (
     id, kind, subject, status, priority, title, source_name, source, source_bytes, options, result, progress, error,
     created_at, accepted_at, started_at, completed_at, attempt, failures, restarts, cancel_requested, discarded,
-    revision
+    revision, fingerprint
 ) VALUES (
     :id, :kind, :subject, :status, :priority, :title, :source_name, :source, :source_bytes, :options, :result,
     :progress, :error, :created_at, :accepted_at, :started_at, :completed_at, :attempt, :failures, :restarts,
-    :cancel_requested, :discarded, :revision
+    :cancel_requested, :discarded, :revision, :fingerprint
 ) ON CONFLICT (id) DO NOTHING RETURNING *;
+
+-- name: find_unfinished
+-- The job that waits or runs for this request; one that is being cancelled won't answer it.
+SELECT * FROM jobs
+WHERE fingerprint = :fingerprint AND kind = :kind AND subject = :subject
+    AND status IN ('Pending', 'Processing') AND NOT cancel_requested;
 
 -- name: take_out_failed_upload
 -- Free the id of an upload that failed and whose files are gone.
@@ -198,6 +204,11 @@ DELETE FROM jobs WHERE id = :id AND status IN ('Completed', 'Failed', 'Cancelled
 -- One job.
 SELECT * FROM jobs WHERE id = :id;
 
+-- name: get_latest
+-- The newest job for a request, whatever became of it.
+SELECT * FROM jobs WHERE fingerprint = :fingerprint AND kind = :kind AND subject = :subject
+ORDER BY sequence DESC LIMIT 1;
+
 -- name: list_page
 -- Jobs before a point in the list, newest first.
 SELECT * FROM jobs
@@ -239,3 +250,36 @@ ORDER BY completed_at DESC, sequence DESC LIMIT :limit;
 -- name: list_ended_before
 -- Jobs that ended before a moment, first ended first.
 SELECT * FROM jobs WHERE completed_at IS NOT NULL AND completed_at < :moment ORDER BY completed_at LIMIT :limit;
+
+-- name: get_result
+-- What was made for one request.
+SELECT * FROM results WHERE key = :key;
+
+-- name: record_result
+-- Write what was made, in the place of what was made before.
+INSERT INTO results (key, kind, subject, request, cursor, facts, file, size, created_at, used_at)
+VALUES (:key, :kind, :subject, :request, :cursor, :facts, :file, :size, :created_at, :used_at)
+ON CONFLICT (key) DO UPDATE SET
+    kind = excluded.kind, subject = excluded.subject, request = excluded.request, cursor = excluded.cursor,
+    facts = excluded.facts, file = excluded.file, size = excluded.size, used_at = excluded.used_at
+RETURNING *;
+
+-- name: use_file
+-- All results that a file serves are in use.
+UPDATE results SET used_at = :now WHERE file = :file RETURNING key;
+
+-- name: list_unused_files
+-- Files none of whose results was used since a moment, the one that was last used longest ago first.
+-- SQLite would read all rows to group them; the index gives the old ones, mostly few.
+SELECT file FROM results AS old INDEXED BY results_by_use
+WHERE used_at < :moment
+    AND NOT EXISTS (SELECT 1 FROM results AS other WHERE other.file = old.file AND other.used_at >= :moment)
+GROUP BY file ORDER BY max(used_at), file LIMIT :limit;
+
+-- name: forget_file
+-- Forget all results that a file serves.
+DELETE FROM results WHERE file = :file;
+
+-- name: find_file
+-- Say whether any result is in this file.
+SELECT 1 FROM results WHERE file = :file LIMIT 1;

@@ -31,6 +31,10 @@ class SqliteJobReader:
         jobs = await self._jobs("get", {"id": job_id})
         return jobs[0] if jobs else None
 
+    async def latest(self, kind: JobKind, subject: str, fingerprint: str) -> Job | None:
+        jobs = await self._jobs("get_latest", {"kind": kind, "subject": subject, "fingerprint": fingerprint})
+        return jobs[0] if jobs else None
+
     async def segments(self, job_id: str) -> list[Segment]:
         return [read_segment(row) for row in await self._database.read("list_segments", {"id": job_id})]
 

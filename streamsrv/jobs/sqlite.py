@@ -16,6 +16,7 @@ from streamsrv.jobs.database import Database, uninterrupted
 from streamsrv.jobs.job import Job, JobKind, JobStatus, Lease, LeaseLost, Priority, Segment
 from streamsrv.jobs.progress import HeldProgress
 from streamsrv.jobs.reader import SqliteJobReader
+from streamsrv.jobs.results import SqliteResults
 from streamsrv.jobs.rows import job_values, read_job, to_json
 
 LOST_UPLOAD = "The upload did not arrive completely."
@@ -37,6 +38,7 @@ class SqliteJobStore(SqliteJobReader):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(Database(path), Changes(), ageing_seconds=ageing_seconds)
+        self.results = SqliteResults(self._database)  # usable while this is open
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._max_restarts = max_restarts
@@ -76,11 +78,26 @@ class SqliteJobStore(SqliteJobReader):
     @uninterrupted
     async def _insert(self, job: Job) -> Job | None:
         async with self._database.transaction() as transaction:
+            if job.fingerprint is not None and await transaction.run("find_unfinished", _request_of(job)):
+                raise Conflict("A job for the same request waits or runs already.")
             freed = await transaction.run("take_out_failed_upload", {"id": job.id})
             # Who still watches the failed upload sees the revision go on.
             revision = freed[0]["revision"] + 1 if freed else job.revision
             rows = await transaction.run("insert_job", job_values(job) | {"revision": revision})
         return self._changed(rows)[0] if rows else None
+
+    @uninterrupted
+    async def submit_once(self, job: Job) -> Job:
+        if not job.fingerprint:
+            raise ValueError("without a fingerprint nobody can say what is the same request")
+        async with self._database.transaction() as transaction:
+            unfinished = await transaction.run("find_unfinished", _request_of(job))
+            written = [] if unfinished else await transaction.run("insert_job", job_values(job))
+        if unfinished:
+            return read_job(unfinished[0])
+        if not written:
+            raise Conflict(f"There is a job {job.id} already.")
+        return self._changed(written)[0]
 
     async def accept(
         self,
@@ -249,6 +266,10 @@ class SqliteJobStore(SqliteJobReader):
 
 def _proof(lease: Lease) -> dict[str, Any]:
     return {"id": lease.job.id, "token": lease.token}
+
+
+def _request_of(job: Job) -> dict[str, Any]:
+    return {"kind": job.kind, "subject": job.subject, "fingerprint": job.fingerprint}
 
 
 def _still_leased(jobs: Sequence[Job]) -> Job:

@@ -22,6 +22,15 @@ class JobStore(Protocol):
         """Write a new job, accepted or not. Raises Conflict when the id is taken.
 
         The id of an upload that failed is free again once its files are gone, for which this waits some seconds.
+        A fingerprint that an unfinished job has is a Conflict, too: see submit_once.
+        """
+
+    async def submit_once(self, job: Job) -> Job:
+        """Write a new job, or return the one that waits or runs for its kind, subject and fingerprint.
+
+        However many ask at once, all get the same job. One whose cancellation was asked for doesn't count: it will
+        answer nobody, so a new job is written, which may run before the old one has stopped.
+        Raises ValueError for a job without fingerprint, Conflict when the id is taken.
         """
 
     async def accept(
@@ -127,6 +136,9 @@ class JobStore(Protocol):
         """End a waiting job at once; of a running one, ask its runner. A job that has ended stays as it is."""
 
     async def get(self, job_id: str) -> Job | None: ...
+
+    async def latest(self, kind: JobKind, subject: str, fingerprint: str) -> Job | None:
+        """Give the newest job for a request, whatever became of it."""
 
     async def segments(self, job_id: str) -> list[Segment]:
         """List what the job has published, by number, the init section first."""

@@ -196,6 +196,94 @@ async def test_the_file_knows_the_graph_of_statuses(path):
         connection.close()
 
 
+# A row as version 1 wrote it, with its columns as they were then.
+VERSION_1_ROW = {
+    "id": "old",
+    "kind": "hls",
+    "subject": "local",
+    "status": "Pending",
+    "priority": 1,
+    "title": "Song",
+    "source_name": "song.mp3",
+    "source": "old/source",
+    "source_bytes": 5,
+    "options": '{"codec": "aac"}',
+    "result": "{}",
+    "progress": 12.5,
+    "created_at": 1.0,
+    "accepted_at": 2.0,
+    "attempt": 1,
+    "failures": 0,
+    "restarts": 0,
+    "cancel_requested": 0,
+    "discarded": 0,
+    "revision": 7,
+}
+
+
+def make_version_1(path):
+    connection = sqlite3.connect(path, isolation_level=None)
+    for statement in load_schema()[0]:
+        connection.execute(statement)
+    names = ", ".join(VERSION_1_ROW)
+    values = ", ".join(f":{name}" for name in VERSION_1_ROW)
+    connection.execute(f"INSERT INTO jobs ({names}) VALUES ({values})", VERSION_1_ROW)
+    connection.execute("INSERT INTO segments VALUES (1, 1, 'segment_00001.ts', 'old/1/1', 9, 'e', 6.0)")
+    connection.close()
+
+
+async def test_a_database_of_version_1_is_brought_up_to_date(path):
+    """Its jobs and segments stay, work on them goes on, and what is new is there; opening again changes nothing."""
+    make_version_1(path)
+    for _ in range(2):
+        async with make_store(path) as store:
+            job = await store.get("old")
+            assert (job.title, job.revision, job.progress, job.fingerprint) == ("Song", 7, 12.5, None)
+            assert [segment.key for segment in await store.segments("old")] == ["old/1/1"]
+    async with make_store(path) as store:
+        lease = await store.claim([JobKind.HLS])
+        assert (await store.finish(lease, JobStatus.COMPLETED)).status is JobStatus.COMPLETED
+        asked = make_job("new", accepted_at=1.0, fingerprint="f")
+        assert await store.submit_once(asked) == await store.submit_once(asked.evolve(id="newer"))
+        assert not await store.results.is_known("old/1/1")
+
+
+async def test_the_file_holds_one_unfinished_job_for_each_request(path):
+    """No statement, not even a mistaken one, writes a second job that waits or runs for the same request."""
+    async with make_store(path) as store:
+        await store.submit_once(make_job(fingerprint="f"))
+        second = job_values(make_job("b", fingerprint="f"))
+        with pytest.raises(sqlite3.IntegrityError):
+            await store._database.change("insert_job", second)
+        await store._database.change("insert_job", second | {"cancel_requested": 1})
+        await store._database.change("insert_job", job_values(make_job("c")))
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        ("find_unfinished", "jobs_unfinished_once"),
+        ("get_latest", "jobs_by_fingerprint"),
+        ("list_unused_files", "results_by_use"),
+        ("list_unused_files", "results_by_file"),
+        ("use_file", "results_by_file"),
+        ("forget_file", "results_by_file"),
+        ("find_file", "results_by_file"),
+    ],
+)
+def test_what_is_asked_often_has_an_index(query, index):
+    """A long history makes no request slow: rows are found, not searched for."""
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    for statement in (statement for step in load_schema() for statement in step):
+        connection.execute(statement)
+    names = ("fingerprint", "kind", "subject", "file", "moment", "now", "limit")
+    rows = connection.execute(f"EXPLAIN QUERY PLAN {load_queries()[query]}", dict.fromkeys(names)).fetchall()
+    steps = [row[3] for row in rows]
+    assert any(index in step for step in steps)
+    assert not any(step.startswith("SCAN") for step in steps)
+    connection.close()
+
+
 def test_every_query_fits_the_schema():
     """Each named statement compiles on a database that the schema steps made from nothing."""
     connection = sqlite3.connect(":memory:", isolation_level=None)

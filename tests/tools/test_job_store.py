@@ -85,7 +85,7 @@ async def test_what_was_submitted_is_read_back(store):
     """Every field of a job survives the store."""
     job = make_job(
         title="é", source_name="é.mp3", options={"codec": "aac", "deep": {"list": [1, None]}}, priority=Priority.URGENT
-    )
+    ).evolve(kind=JobKind.EXTRACT, subject="somebody", fingerprint="f")
     assert await store.submit(job) == job
     assert await store.get("a") == job
     assert await store.get("b") is None
@@ -199,6 +199,128 @@ async def test_a_live_job_stays_with_its_runner_when_accepted(store):
     assert (await store.finish(lease, JobStatus.COMPLETED)).status is JobStatus.COMPLETED
 
 
+# Work that is done once for each request
+
+
+def make_request(job_id: str = "a", **changes) -> Job:
+    """A job that has no upload: it is accepted from the start."""
+    return make_job(job_id, **({"accepted_at": 1_000_000.0, "fingerprint": "f"} | changes)).evolve(kind=JobKind.EXTRACT)
+
+
+async def latest(store, fingerprint="f"):
+    return await store.latest(JobKind.EXTRACT, "local", fingerprint)
+
+
+async def test_the_same_request_gets_the_job_that_waits_or_runs(store):
+    """While a job with its fingerprint is unfinished a request gets that one, which isn't changed by it."""
+    first = await store.submit_once(make_request())
+    assert first == make_request()
+    assert await store.submit_once(make_request("b", title="again")) == first
+    lease = await store.claim([JobKind.EXTRACT])
+    assert await store.submit_once(make_request("b")) == lease.job
+    await store.put_back(lease)
+    assert (await store.submit_once(make_request("b"))).id == "a"
+    assert await store.get("b") is None
+
+
+async def test_a_request_is_made_anew_after_each_end(store):
+    """A job that has ended, however it did, leaves its fingerprint to the next one; `latest` gives the newest."""
+    assert await latest(store) is None
+    for number, status in enumerate((JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.CANCELLED)):
+        job = await store.submit_once(make_request(str(number)))
+        assert job.id == str(number)
+        assert await latest(store) == job
+        ended = await store.finish(await store.claim([JobKind.EXTRACT]), status)
+        assert await latest(store) == ended
+    await store.submit_once(make_request("waits"))
+    await store.request_cancel("waits")
+    assert (await store.submit_once(make_request("last"))).id == "last"
+    assert (await latest(store)).id == "last"
+
+
+async def test_requests_differ_by_kind_subject_and_fingerprint(store):
+    """What only looks alike is another request, and `latest` tells them apart, too."""
+    jobs = [
+        make_request("a"),
+        make_request("b", fingerprint="g"),
+        make_request("c", subject="somebody"),
+        make_job("d", accepted_at=1.0, fingerprint="f"),
+    ]
+    for job in jobs:
+        assert await store.submit_once(job) == job
+    for job in jobs:
+        assert await store.submit_once(job.evolve(id="other")) == job
+        assert await store.latest(job.kind, job.subject, job.fingerprint) == job
+    assert await store.latest(JobKind.HLS, "somebody", "f") is None
+
+
+async def test_fifty_requests_at_once_are_one_job(make_store):
+    """Two stores on the same data: all who ask at once get the same job, which is written once."""
+    async with make_store() as one, make_store() as other:
+        stores = [one, other] * 25
+        jobs = await asyncio.gather(
+            *(store.submit_once(make_request(f"job-{number}")) for number, store in enumerate(stores))
+        )
+        listed, _ = await one.page(kind=JobKind.EXTRACT, limit=100)
+    assert len({job.id for job in jobs}) == 1
+    assert listed == [jobs[0]]
+
+
+CANCELLED_ENDS = {
+    "cancelled": lambda store, lease: store.finish(lease, JobStatus.CANCELLED),
+    "completed": lambda store, lease: store.finish(lease, JobStatus.COMPLETED),
+    "failed": lambda store, lease: store.finish(lease, JobStatus.FAILED, error="no"),
+    "released": lambda store, lease: store.release(lease, "no"),
+    "put back": lambda store, lease: store.put_back(lease),
+    "recovered": lambda store, lease: store.recover(),
+}
+
+
+@pytest.mark.parametrize("end", CANCELLED_ENDS)
+async def test_a_job_that_is_being_cancelled_answers_no_new_request(store, end):
+    """Who asks while a job is being stopped gets one of its own, and the old one ends without being in its way."""
+    await store.submit_once(make_request("old"))
+    lease = await store.claim([JobKind.EXTRACT])
+    await store.request_cancel("old")
+    assert (await store.submit_once(make_request("new"))).id == "new"
+    assert (await store.submit_once(make_request("newer"))).id == "new"
+    await CANCELLED_ENDS[end](store, lease)
+    assert (await store.get("old")).status is JobStatus.CANCELLED
+    assert (await latest(store)).id == "new"
+    assert (await store.claim([JobKind.EXTRACT])).job.id == "new"
+
+
+async def test_once_needs_a_fingerprint_and_a_free_id(store):
+    """Without a fingerprint nothing is the same, and an id isn't used twice; both change nothing."""
+    with pytest.raises(ValueError, match="fingerprint"):
+        await store.submit_once(make_job())
+    await store.submit_once(make_request())
+    with pytest.raises(Conflict):
+        await store.submit_once(make_request(fingerprint="g"))
+    assert await latest(store, "g") is None
+
+
+async def test_submit_refuses_a_request_that_stands(store):
+    """A plain submission promises a job of its own, so a fingerprint that is taken is a conflict, in words."""
+    await store.submit(make_request())
+    with pytest.raises(Conflict, match="waits or runs"):
+        await store.submit(make_request("b"))
+    await store.request_cancel("a")
+    assert (await store.submit(make_request("b"))).id == "b"
+
+
+async def test_a_request_that_came_wakes_the_runner(store):
+    """A job that was written wakes whoever looks for work; one that was there already does not."""
+    async with asyncio.timeout(3):
+        await store.submit_once(make_request())
+        await store.wait_for_work(60)
+    loop = asyncio.get_running_loop()
+    await store.submit_once(make_request("b"))
+    began = loop.time()
+    await store.wait_for_work(0.05)
+    assert loop.time() - began > 0.04
+
+
 # Claims
 
 
@@ -248,7 +370,10 @@ async def test_positions_are_the_order_of_claims(store, clock):
 async def test_only_asked_kinds_are_claimed(store):
     """A runner gets only work that it knows."""
     await submit_accepted(store)
+    await store.submit_once(make_request("b"))
     assert await store.claim([]) is None
+    assert (await store.claim([JobKind.EXTRACT])).job.id == "b"
+    assert await store.claim([JobKind.EXTRACT]) is None
 
 
 # Leases
@@ -414,24 +539,13 @@ async def test_cancelling_a_waiting_job_ends_it(store):
         await store.request_cancel("none")
 
 
-@pytest.mark.parametrize(
-    "end",
-    [
-        lambda store, lease: store.finish(lease, JobStatus.CANCELLED),
-        lambda store, lease: store.finish(lease, JobStatus.COMPLETED),
-        lambda store, lease: store.finish(lease, JobStatus.FAILED, error="no"),
-        lambda store, lease: store.release(lease, "no"),
-        lambda store, lease: store.put_back(lease),
-        lambda store, lease: store.recover(),
-    ],
-    ids=["cancelled", "completed", "failed", "released", "put back", "recovered"],
-)
+@pytest.mark.parametrize("end", CANCELLED_ENDS)
 async def test_a_cancelled_running_job_ends_cancelled_whichever_way(store, end):
     """Once a cancellation was asked for, no other end is possible."""
     lease = await claim(store)
     asked = await store.request_cancel("a")
     assert (asked.status, asked.cancel_requested) == (JobStatus.PROCESSING, True)
-    await end(store, lease)
+    await CANCELLED_ENDS[end](store, lease)
     job = await store.get("a")
     assert (job.status, job.error) == (JobStatus.CANCELLED, None)
 

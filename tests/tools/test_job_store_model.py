@@ -17,6 +17,7 @@ from streamsrv.jobs.sqlite import SqliteJobStore
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
 MAX_ATTEMPTS, MAX_RESTARTS, LEASE_SECONDS = 2, 1, 30.0
 IDS = st.sampled_from(["a", "b", "c"])
+FINGERPRINTS = st.sampled_from(["x", "y"])
 
 
 @dataclass
@@ -29,6 +30,11 @@ class Row:
     restarts: int = 0
     progress: float = 0.0
     token: str | None = None
+    fingerprint: str | None = None
+    number: int = 0  # a later row with a fingerprint has a larger one
+
+    def stands_for(self, fingerprint: str) -> bool:
+        return self.fingerprint == fingerprint and not self.status.ended and not self.cancelling
 
     def leave(self, status: JobStatus) -> None:
         self.status = CANCELLED if self.cancelling else status
@@ -41,6 +47,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.now = 1000.0
         self.rows: dict[str, Row] = {}
         self.leases = []
+        self.written = 0
         self.seen: dict[str, Job] = {}
         self.folder = tempfile.TemporaryDirectory()
         self.loop = asyncio.Runner()
@@ -89,6 +96,22 @@ class StoreMachine(RuleBasedStateMachine):
         else:
             with pytest.raises(Conflict):
                 self.loop.run(call)
+
+    @rule(job_id=IDS, fingerprint=FINGERPRINTS, accepted=st.booleans())
+    def submit_once(self, job_id, fingerprint, accepted):
+        accepted_at = self.now if accepted else None
+        call = self.store.submit_once(
+            Job(id=job_id, kind=JobKind.HLS, created_at=self.now, accepted_at=accepted_at, fingerprint=fingerprint)
+        )
+        standing = [other for other, row in self.rows.items() if row.stands_for(fingerprint)]
+        if not standing and job_id in self.rows:
+            with pytest.raises(Conflict):
+                self.loop.run(call)
+            return
+        assert self.loop.run(call).id == (standing or [job_id])[0]
+        if not standing:
+            self.written += 1
+            self.rows[job_id] = Row(accepted=accepted, fingerprint=fingerprint, number=self.written)
 
     @rule(job_id=IDS)
     def accept(self, job_id):
@@ -227,6 +250,14 @@ class StoreMachine(RuleBasedStateMachine):
         spent = row.accepted and row.restarts >= MAX_RESTARTS
         row.restarts += not (spent or lost_upload or row.cancelling)
         row.leave(FAILED if lost_upload or spent else PENDING)
+
+    @invariant()
+    def the_latest_of_a_request_is_its_newest(self):
+        for fingerprint in ("x", "y"):
+            numbers = {row.number: job_id for job_id, row in self.rows.items() if row.fingerprint == fingerprint}
+            job = self.loop.run(self.store.latest(JobKind.HLS, "local", fingerprint))
+            assert (None if job is None else job.id) == (numbers[max(numbers)] if numbers else None)
+            assert sum(row.stands_for(fingerprint) for row in self.rows.values()) <= 1
 
     @invariant()
     def the_store_is_what_the_model_says(self):

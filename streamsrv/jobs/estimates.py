@@ -8,12 +8,17 @@ _EARLY_PERCENT = 2.0
 
 
 def eta_seconds(job: Job, *, ahead: Sequence[Job], recent: Sequence[Job], slots: int, now: float) -> float | None:
-    """Seconds until the job ends. `ahead`: jobs that are done before it; `recent`: some that were completed lately."""
+    """Seconds until the job ends, None where there is nothing to guess from.
+
+    `ahead`: jobs that are done before it; `recent`: some of its kind that were completed lately.
+    """
     if job.status is JobStatus.PROCESSING and job.started_at is not None and job.progress >= _EARLY_PERCENT:
         return (now - job.started_at) * (100 - job.progress) / job.progress
     rate = _bytes_per_second(recent)
     if rate is None or job.accepted_at is None or job.status.ended:
         return None
+    if not all(each.source_bytes for each in (job, *ahead)):
+        return None  # nobody knows how much one of them has to read
     waiting = sum(other.source_bytes * (100 - other.progress) / 100 for other in ahead)
     return waiting / rate / slots + job.source_bytes / rate
 
@@ -24,5 +29,5 @@ def _bytes_per_second(recent: Sequence[Job]) -> float | None:
         for job in recent
         if job.completed_at is not None and job.started_at is not None and job.completed_at > job.started_at
     ]
-    seconds = sum(span for _, span in spans)
-    return sum(size for size, _ in spans) / seconds if seconds > 0 else None
+    size, seconds = sum(size for size, _ in spans), sum(span for _, span in spans)
+    return size / seconds if size else None
