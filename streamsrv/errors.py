@@ -7,6 +7,7 @@ time, in words for the person who sent the request: no traceback, no path, no co
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 
 class Problem(Exception):
@@ -14,9 +15,20 @@ class Problem(Exception):
 
     status = 500
 
-    def __init__(self, detail: str | None = None, *, headers: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        detail: str | None = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        members: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Tell what happened; `members` are further members of the document, as JSON has them (RFC 9457 section 3.2).
+
+        A problem crosses the border of a process whole: what it holds can be pickled.
+        """
         self.detail = detail or self.title
         self.headers = dict(headers or {})
+        self.members = dict(members or {})
         super().__init__(self.detail)
 
     @property
@@ -40,6 +52,10 @@ class BadParameter(BadRequest):
 
 class BadForm(BadRequest):
     """The form is malformed or incomplete."""
+
+
+class BadCursor(BadRequest):
+    """The cursor isn't one of this server, or not of this request."""
 
 
 class MissingFile(BadRequest):
@@ -82,6 +98,10 @@ class Conflict(Problem):
     status = 409
 
 
+class SourceChanged(Conflict):
+    """A source has changed since the cursor was given."""
+
+
 class DownloadTimeout(Problem):
     """The client took nothing of the reply for too long."""
 
@@ -110,6 +130,10 @@ class UnusableFile(Problem):
     """The file isn't sound that can be read."""
 
     status = 422
+
+
+class MissingTrack(UnusableFile):
+    """The file has no such audio track."""
 
 
 class FailedDownload(Problem):

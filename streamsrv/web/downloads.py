@@ -1,7 +1,11 @@
-"""A file that is made for one request and sent once, with its length and a safe name. No part passes for the whole."""
+"""A file goes to a client, with its length and a safe name. No part passes for the whole.
+
+`send_file` sends one that is made for one request and sent once; `stored` sends those that stay, with what is here.
+"""
 
 import asyncio
 import fcntl
+import os
 import re
 import sys
 import termios
@@ -9,14 +13,17 @@ import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
 from streamsrv.errors import DownloadTimeout, InternalError
+from streamsrv.web.requests import X_REQUEST_ID, request_id
 
-_CHUNK_BYTES = 256 << 10
+# Each read goes through a thread, which costs as much as reading some 100 KiB. In bites of this size a file goes out as
+# fast as by sendfile, and neither a slow disk nor a slow client holds up the others.
+_CHUNK_BYTES = 1 << 20
 _LOOK_SECONDS = 0.25
 # What file systems take, in bytes.
 _NAME_BYTES = 255
@@ -33,36 +40,52 @@ async def send_file(
 ) -> web.StreamResponse:
     """Send the whole file under that name. It isn't kept, so no part of it can be asked for later.
 
-    Raises OSError where it can't be read, InternalError where it ends too early and DownloadTimeout where the client
-    takes nothing for `idle_seconds`. Once the reply has begun the connection is cut then, so that nobody takes the part
-    for the whole.
+    Raises OSError where it can't be read, and what `send_bytes` raises.
     """
-    async with _opened(path) as (file, size):
-        chunks = _chunks(file, size)
-        first = await anext(chunks, b"")  # a file that can't be read at all is still a status
-        reply = web.StreamResponse(
-            headers={
-                hdrs.CONTENT_TYPE: media_type,
-                hdrs.CONTENT_DISPOSITION: content_disposition(name),
-                hdrs.ACCEPT_RANGES: "none",
-                hdrs.CACHE_CONTROL: "no-store",
-                "X-Content-Type-Options": "nosniff",
-            }
-        )
-        reply.content_length = size
-        await reply.prepare(request)
-        async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(_watch_taking(request, idle_seconds))
-            await reply.write(first)
-            async for data in chunks:
-                await reply.write(data)
-            await reply.write_eof()
-            watch.cancel()
+    async with opened_file(path) as (file, size):
+        headers = {
+            hdrs.CONTENT_TYPE: media_type,
+            hdrs.CONTENT_DISPOSITION: content_disposition(name),
+            hdrs.ACCEPT_RANGES: "none",
+            hdrs.CACHE_CONTROL: "no-store",
+            "X-Content-Type-Options": "nosniff",
+            X_REQUEST_ID: request_id(request),
+        }
+        reply = web.StreamResponse(headers=headers)
+        await send_bytes(request, reply, file, start=0, stop=size, idle_seconds=idle_seconds)
     return reply
 
 
-async def _chunks(file: BinaryIO, size: int) -> AsyncIterator[bytes]:
-    left = size
+async def send_bytes(
+    request: web.BaseRequest,
+    reply: web.StreamResponse,
+    file: BinaryIO,
+    *,
+    start: int,
+    stop: int,
+    idle_seconds: float,
+) -> None:
+    """Send the reply, with the file's bytes from `start` up to, not including, `stop` as its body.
+
+    Raises InternalError where the file ends too early and DownloadTimeout where the client takes nothing for
+    `idle_seconds`. Once the reply has begun the connection is cut then, so that nobody takes the part for the whole.
+    """
+    chunks = _chunks(file, start, stop)
+    first = await anext(chunks, b"")  # a file that can't be read at all is still a status
+    reply.content_length = stop - start
+    await reply.prepare(request)
+    async with asyncio.TaskGroup() as tasks:
+        watch = tasks.create_task(_watch_taking(request, idle_seconds))
+        await reply.write(first)
+        async for data in chunks:
+            await reply.write(data)
+        await reply.write_eof()
+        watch.cancel()
+
+
+async def _chunks(file: BinaryIO, start: int, stop: int) -> AsyncIterator[bytes]:
+    file.seek(start)
+    left = stop - start
     while left:
         data = await asyncio.to_thread(file.read, min(_CHUNK_BYTES, left))
         if not data:
@@ -115,14 +138,15 @@ async def _watch(request: web.BaseRequest) -> None:
     raise ConnectionResetError("The client left.")
 
 
-def content_disposition(name: str) -> str:
-    """`attachment` with a name in both spellings (RFC 6266 appendix D): plain ASCII, and all of it (RFC 8187)."""
+def content_disposition(name: str, kind: Literal["attachment", "inline"] = "attachment") -> str:
+    """The kind with a name in both spellings (RFC 6266 appendix D): plain ASCII, and all of it (RFC 8187).
+
+    `name` is as `safe_name` makes it, with its suffix. A browser saves an attachment, and shows or plays the other.
+    """
     stem, _, suffix = name.rpartition(".")
     letters = (letter for letter in unicodedata.normalize("NFKD", stem) if not unicodedata.combining(letter))
     plain = re.sub(r"[^A-Za-z0-9 ._()+,=@-]", "_", "".join(letters)).strip(" .") or "audio"
-    return (
-        f"attachment; filename=\"{plain}.{suffix}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS, encoding='utf-8')}"
-    )
+    return f"{kind}; filename=\"{plain}.{suffix}\"; filename*=UTF-8''{quote(name, safe=_ATTR_CHARS, encoding='utf-8')}"
 
 
 def safe_name(stem: str, suffix: str) -> str:
@@ -139,7 +163,8 @@ def _can_be_shown(character: str) -> bool:
 
 
 @asynccontextmanager
-async def _opened(path: Path) -> AsyncIterator[tuple[BinaryIO, int]]:
+async def opened_file(path: Path) -> AsyncIterator[tuple[BinaryIO, int]]:
+    """Open a file to be sent, and say how long it is. Raises OSError."""
     file, size = await asyncio.to_thread(_open, path)
     try:
         yield file, size
@@ -148,4 +173,5 @@ async def _opened(path: Path) -> AsyncIterator[tuple[BinaryIO, int]]:
 
 
 def _open(path: Path) -> tuple[BinaryIO, int]:
-    return path.open("rb"), path.stat().st_size
+    file = path.open("rb")
+    return file, os.fstat(file.fileno()).st_size

@@ -42,15 +42,17 @@ def answer_problems(app: web.Application) -> None:
 
 
 def problem_response(problem: Problem, request_id: str) -> web.Response:
-    """Write the problem as a reply, with its status and headers."""
-    document = {
+    """Write the problem as a reply, with its status, its headers and its further members."""
+    document: dict[str, Any] = {
         "type": f"/problems/{problem.slug}",
         "title": problem.title,
         "status": problem.status,
         "detail": problem.detail,
         "request_id": request_id,
     }
-    return _document_reply(document, problem.headers)
+    # What every problem has is ours to say.
+    further = {name: value for name, value in problem.members.items() if name not in document}
+    return _document_reply(document | further, problem.headers)
 
 
 @web.middleware

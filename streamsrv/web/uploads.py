@@ -22,6 +22,7 @@ __all__ = [
     "OpenFile",
     "UploadLimits",
     "defer_continue",
+    "invite",
     "keep_large_buffers",
     "receive_form",
 ]
@@ -85,14 +86,14 @@ async def receive_form(
         max_field_bytes=limits.max_field_bytes,
     )
     body = _Body(request, limits, len(fields))
-    await _invite(request)
+    await invite(request)
     with _large_reads(request):
         file_bytes = await _receive(body, walk, limits, open_file)
     return Form(walk.fields, walk.file, file_bytes)
 
 
 async def defer_continue(request: web.Request) -> None:
-    """For routes that call `receive_form`: a client that sends `Expect: 100-continue` waits until that invites it.
+    """For routes that read a body here or as JSON: a client that sends `Expect: 100-continue` waits until it's invited.
 
     So a request that is refused for its headers or its query is refused before its body is sent (RFC 9110 10.1.1).
     """
@@ -100,7 +101,8 @@ async def defer_continue(request: web.Request) -> None:
         raise web.HTTPExpectationFailed(text="Expect takes nothing but 100-continue.")
 
 
-async def _invite(request: web.BaseRequest) -> None:
+async def invite(request: web.BaseRequest) -> None:
+    """Ask for the body, once nothing else speaks against it. Only after `defer_continue`; to others it says nothing."""
     if request.headers.get(hdrs.EXPECT, "").lower() == _CONTINUE and request.version >= HttpVersion11:
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the reply itself hasn't begun

@@ -8,6 +8,7 @@ import errno
 import io
 import json
 import os
+import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -276,6 +277,24 @@ class TestProblems:
         assert document["detail"] == "In this very case."
         assert reply.headers["X-Extra"] == "1"
         assert ("Retry-After" in reply.headers) == (problem.status == 503)
+
+    async def test_further_members(self, client: TestClient, parts: Parts) -> None:
+        """A problem may say more in members of its own, but never other than it is in those that all have."""
+        parts.raises = lambda: errors.MissingTrack("No.", members={"clip": 1, "tracks": [0, "ö"], "status": 200})
+        async with client.get("/fail") as reply:
+            document = await reply.json(content_type="application/problem+json")
+        assert (reply.status, document["status"], document["detail"]) == (422, 422, "No.")
+        assert (document["clip"], document["tracks"]) == (1, [0, "ö"])
+        assert list(document)[:5] == ["type", "title", "status", "detail", "request_id"]
+
+    @pytest.mark.parametrize("problem", PROBLEMS)
+    def test_problems_cross_processes(self, problem: type[errors.Problem]) -> None:
+        """A problem that was raised in another process arrives whole."""
+        sent = problem("In words.", headers={"Retry-After": "7"}, members={"clip": 1, "tracks": [{"index": 0}]})
+        for one in (sent, problem()):
+            arrived = pickle.loads(pickle.dumps(one))
+            assert type(arrived) is problem
+            assert (vars(arrived), arrived.args) == (vars(one), one.args)
 
     async def test_unknown_address(self, client: TestClient) -> None:
         """No route: a problem like any other."""

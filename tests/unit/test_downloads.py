@@ -102,4 +102,6 @@ def test_names(stem: str, name: str) -> None:
 )
 def test_both_spellings(name: str, plain: str, extended: str) -> None:
     """The plain spelling has letters without accents, and nothing that browsers decode (RFC 6266 appendix D)."""
-    assert content_disposition(name) == f"attachment; filename=\"{plain}\"; filename*=UTF-8''{extended}"
+    names = f"filename=\"{plain}\"; filename*=UTF-8''{extended}"
+    assert content_disposition(name) == f"attachment; {names}"
+    assert content_disposition(name, "inline") == f"inline; {names}"
