@@ -1,8 +1,10 @@
 """A file of another server, brought to disk: whole, within limits, in as many pieces as its connection breaks into."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import stamina
@@ -12,7 +14,7 @@ from aiohttp import hdrs
 from streamsrv.errors import FailedDownload
 from streamsrv.outbound.guard import Broken, Guard
 from streamsrv.outbound.part import Part, kept_part, new_part
-from streamsrv.outbound.replies import Offer, WrongPart, read_offer
+from streamsrv.outbound.replies import Offer, WrongPart, condition_headers, read_currency, read_offer
 from streamsrv.outbound.urls import redact
 
 # Called on the event loop with the bytes that are there and those there will be, None where the server doesn't say.
@@ -54,6 +56,10 @@ class Downloads:
         self._guard = guard
         self._limits = limits
 
+    def check(self, url: str) -> None:
+        """Refuse at once what needs no look at the network for that. Raises RefusedAddress."""
+        self._guard.check(url)
+
     async def fetch(self, url: str, path: Path, progress: Progress | None = None) -> Downloaded:
         """Download into the new file `path`. However it ends otherwise, nothing is left there.
 
@@ -71,19 +77,44 @@ class Downloads:
         async with kept_part(path, url) as part:
             return await self._run(url, part, progress)
 
+    async def is_current(self, url: str, etag: str | None, last_modified: str | None) -> bool:
+        """Ask whether the file is still the version that once came with these validators; without any it isn't.
+
+        Raises RefusedAddress and FailedDownload, as a download would.
+        """
+        condition = condition_headers(etag, last_modified)
+        if not condition:
+            return False
+        async with self._in_words(url):
+            return await self._ask(url, condition)
+
+    async def _ask(self, url: str, condition: dict[str, str]) -> bool:
+        tries = count(1)
+        async for attempt in _tries(lambda error: _judge(error, next(tries), self._limits), self._limits):
+            with attempt:
+                async with self._guard.get(url, condition) as reply:
+                    return read_currency(reply.status, reply.headers)
+        raise AssertionError("the last try returns or raises")
+
     async def _run(self, url: str, part: Part, progress: Progress | None) -> Downloaded:
         run = _Run(self._guard, self._limits, url, part, progress or _ignore)
+        async with self._in_words(url):
+            downloaded = await run.try_until_whole()
+            log.info("download_finished", bytes=downloaded.size, tries=run.tries)
+            return downloaded
+
+    @asynccontextmanager
+    async def _in_words(self, url: str) -> AsyncIterator[None]:
+        """Keep the time for the whole, and say what went wrong in the end."""
         with structlog.contextvars.bound_contextvars(source=redact(url)):
             try:
                 async with asyncio.timeout(self._limits.max_seconds):
-                    downloaded = await run.try_until_whole()
+                    yield
             except TimeoutError as error:
                 sentence = f"The download takes longer than {self._limits.max_seconds:g} seconds."
                 raise FailedDownload(sentence) from error
             except Broken as error:
                 raise error.problem from error
-            log.info("download_finished", bytes=downloaded.size, tries=run.tries)
-            return downloaded
 
 
 class _Run:
@@ -101,30 +132,15 @@ class _Run:
 
     async def try_until_whole(self) -> Downloaded:
         """Raises Broken when it was tried in vain too often."""
-        waits = stamina.retry_context(
-            on=self._judge_failure,
-            attempts=None,
-            timeout=None,
-            wait_initial=self._limits.wait_seconds,
-            wait_jitter=self._limits.wait_seconds,
-            wait_max=self._limits.max_wait_seconds,
-        )
-        async for attempt in waits:
+        async for attempt in _tries(self._judge_failure, self._limits):
             with attempt:
                 return await self._try()
         raise AssertionError("the last try returns or raises")
 
     def _judge_failure(self, error: Exception) -> bool | float:
-        """Is it worth another try, and after how many seconds if the server says so?"""
-        if not isinstance(error, Broken):
-            return False
         self._barren_tries = self._barren_tries + 1 if self._part.size <= self._most_bytes else 0
         self._most_bytes = max(self._most_bytes, self._part.size)
-        if self._barren_tries >= self._limits.attempts:
-            return False
-        if error.retry_after is not None:
-            return min(error.retry_after, self._limits.max_wait_seconds)
-        return True
+        return _judge(error, self._barren_tries, self._limits)
 
     async def _try(self) -> Downloaded:
         """Download what is missing. Raises Broken; what came before that stays in the part."""
@@ -165,6 +181,26 @@ class _Run:
 
     def _too_large(self) -> FailedDownload:
         return FailedDownload(f"The file has more than {self._limits.max_bytes} bytes.")
+
+
+def _tries(judge: Callable[[Exception], bool | float], limits: DownloadLimits) -> AsyncIterator[stamina.Attempt]:
+    """Try as long as `judge` says so, and wait longer each time."""
+    tries: AsyncIterator[stamina.Attempt] = stamina.retry_context(
+        on=judge,
+        attempts=None,
+        timeout=None,
+        wait_initial=limits.wait_seconds,
+        wait_jitter=limits.wait_seconds,
+        wait_max=limits.max_wait_seconds,
+    )
+    return tries
+
+
+def _judge(error: Exception, barren_tries: int, limits: DownloadLimits) -> bool | float:
+    """Is it worth another try, and after how many seconds if the server says so?"""
+    if not isinstance(error, Broken) or barren_tries >= limits.attempts:
+        return False
+    return True if error.retry_after is None else min(error.retry_after, limits.max_wait_seconds)
 
 
 def _ignore(_received_bytes: int, _total_bytes: int | None) -> None:

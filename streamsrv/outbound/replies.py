@@ -14,6 +14,8 @@ from streamsrv.outbound.guard import Broken
 # Only a strong tag says that two replies have the same bytes (RFC 9110 section 8.8.1), so a weak one isn't read.
 _STRONG_TAG = re.compile(r'"[\x21\x23-\x7e]{0,500}"')
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE)
+# To ask whether a file is still the same a weak tag will do (RFC 9110 section 13.1.2).
+_TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,500}"')
 _LENGTH = re.compile(r"\d{1,18}")
 
 
@@ -49,9 +51,7 @@ def read_offer(status: int, headers: Mapping[str, str], known: Version, have_byt
 
     Raises FailedDownload for what trying again doesn't mend, Broken for what it may, WrongPart for a wrong part.
     """
-    if status == 429 or status >= 500:
-        problem = FailedDownload(f"The server answered {status}.")
-        raise Broken(problem, _read_retry_after(headers.get(hdrs.RETRY_AFTER, "")))
+    _check_trouble(status, headers)
     asked_part = bool(known.range_headers(have_bytes))
     if asked_part and status == 416:
         raise WrongPart(FailedDownload("The file has become shorter while it was downloaded."))
@@ -68,6 +68,30 @@ def read_offer(status: int, headers: Mapping[str, str], known: Version, have_byt
     return Offer(0, Version(tag if _STRONG_TAG.fullmatch(tag) else None, total_bytes))
 
 
+def condition_headers(etag: str | None, last_modified: str | None) -> dict[str, str]:
+    """Ask for the file unless it is still the version with these validators; nothing where they say nothing."""
+    if etag is not None and _TAG.fullmatch(etag):
+        return {hdrs.IF_NONE_MATCH: etag}
+    if last_modified is not None and _read_date(last_modified) is not None:
+        return {hdrs.IF_MODIFIED_SINCE: last_modified}
+    return {}
+
+
+def read_currency(status: int, headers: Mapping[str, str]) -> bool:
+    """Read the reply to a request with `condition_headers`: is the file still that version? Raises as `read_offer`."""
+    _check_trouble(status, headers)
+    if status not in {200, 304}:
+        raise FailedDownload(f"The server answered {status}.")
+    return status == 304
+
+
+def _check_trouble(status: int, headers: Mapping[str, str]) -> None:
+    """Raise Broken for what a server answers that may answer better later."""
+    if status == 429 or status >= 500:
+        problem = FailedDownload(f"The server answered {status}.")
+        raise Broken(problem, _read_retry_after(headers.get(hdrs.RETRY_AFTER, "")))
+
+
 def _read_part(content_range: str, tag: str, known: Version, have_bytes: int) -> Offer:
     """Check that the part is the one that was asked for: the same version, and no hole or overlap."""
     match = _CONTENT_RANGE.fullmatch(content_range)
@@ -82,8 +106,13 @@ def _read_retry_after(value: str) -> float | None:
     """Give the seconds to wait, None where the server doesn't say (RFC 9110 section 10.2.3)."""
     if _LENGTH.fullmatch(value):
         return float(value)
+    date = _read_date(value)
+    return None if date is None else max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
+def _read_date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return max(0.0, (date.replace(tzinfo=date.tzinfo or UTC) - datetime.now(UTC)).total_seconds())
+    return date.replace(tzinfo=date.tzinfo or UTC)

@@ -1,15 +1,22 @@
-"""What files need of the disk: to know whether it is full, early storing, and folders that are emptied."""
+"""What files need of the disk: to know whether it is full, early storing, and folders that are counted and emptied."""
 
 import ctypes
+import errno
 import os
 import shutil
+import stat
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
 _SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
 # A file system refuses data a little before its count of free bytes is down at 0.
 _FULL_BYTES = 1 << 20
+# How long a folder is emptied into which somebody still writes.
+_WRITER_SECONDS = 5.0
+_RETRY_SECONDS = 0.01
 
 
 def is_full(folder: Path) -> bool:
@@ -41,7 +48,42 @@ def empty_folder(folder: Path) -> None:
 
 
 def remove_tree(path: Path) -> None:
-    """Remove the file, or the folder with all in it. Missing is fine, so is another who removes the same."""
+    """Remove the file, or the folder with all in it. Missing is fine, so is another who removes the same.
+
+    One who still adds files is outlasted, within a bound: a child that was just killed, say, or a thread.
+    """
+    give_up_at = time.monotonic() + _WRITER_SECONDS
+    while True:
+        try:
+            _remove(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST) or time.monotonic() > give_up_at:
+                raise
+        else:
+            return
+        time.sleep(_RETRY_SECONDS)
+
+
+def tree_bytes(path: Path) -> int | None:
+    """Count the bytes of the file, or of all files in the folder; None where there is neither.
+
+    What comes or goes meanwhile is counted or not.
+    """
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return None
+    if not stat.S_ISDIR(status.st_mode):
+        return status.st_size
+    count = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            with suppress(FileNotFoundError):
+                count += os.lstat(os.path.join(folder, name)).st_size  # noqa: PTH118 - a Path costs as much again
+    return count
+
+
+def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=False, onerror=_missing_is_fine)
     else:

@@ -539,3 +539,60 @@ async def test_logs_hold_no_secrets(guard: Guard, shelf: Shelf, tmp_path: Path) 
     assert [line["event"] for line in lines] == ["stamina.retry_scheduled", "download_finished", "address_refused"]
     assert [line["source"] for line in lines[:2]] == [shelf.canary.url("/video.mp4")] * 2
     assert "secret" not in repr(lines)
+
+
+CHANGED_AT = "Sat, 29 Oct 1994 19:43:31 GMT"
+
+
+@pytest.mark.parametrize(
+    ("etag", "last_modified", "asked"),
+    [
+        ('"one"', CHANGED_AT, {"If-None-Match": '"one"'}),
+        ('W/"one"', None, {"If-None-Match": 'W/"one"'}),
+        (None, CHANGED_AT, {"If-Modified-Since": CHANGED_AT}),
+        ("no tag", CHANGED_AT, {"If-Modified-Since": CHANGED_AT}),
+    ],
+)
+async def test_a_server_says_what_is_current(
+    guard: Guard, shelf: Shelf, etag: str | None, last_modified: str | None, asked: dict[str, str]
+) -> None:
+    """A server that answers 304 to the best validator there is has still that version; one that answers 200 hasn't."""
+    shelf.statuses = [304]
+    assert await downloads(guard).is_current(shelf.url, etag, last_modified)
+    assert not await downloads(guard).is_current(shelf.url, etag, last_modified)
+    for request in shelf.canary.requests:
+        assert {name: value for name, value in request.headers.items() if name.startswith("If-")} == asked
+
+
+@pytest.mark.parametrize(("etag", "last_modified"), [(None, None), ("", ""), ('"\n"', "yesterday")])
+async def test_without_a_validator_nothing_is_current(
+    guard: Guard, shelf: Shelf, etag: str | None, last_modified: str | None
+) -> None:
+    """Where the server never said which version it sent, it isn't even asked."""
+    assert not await downloads(guard).is_current(shelf.url, etag, last_modified)
+    assert shelf.canary.hits == 0
+
+
+async def test_a_new_version_is_not_read(guard: Guard, shelf: Shelf) -> None:
+    """The question alone is answered: the body of a 200 is left, however much of it would come."""
+    shelf.gate = asyncio.Event()
+    async with asyncio.timeout(5):
+        assert not await downloads(guard).is_current(shelf.url, '"other"', None)
+    shelf.gate.set()
+
+
+async def test_the_question_fails_as_a_download_does(guard: Guard, shelf: Shelf) -> None:
+    """A server in trouble is asked again; what it has decided, and an address that is refused, is told at once."""
+    shelf.statuses = [503] * (LIMITS.attempts - 1) + [304]
+    assert await downloads(guard).is_current(shelf.url, '"one"', None)
+    assert shelf.canary.hits == LIMITS.attempts
+    shelf.statuses = [503] * LIMITS.attempts
+    with pytest.raises(FailedDownload, match="answered 503"):
+        await downloads(guard).is_current(shelf.url, '"one"', None)
+    assert shelf.canary.hits == 2 * LIMITS.attempts
+    shelf.statuses = [404]
+    with pytest.raises(FailedDownload, match="answered 404"):
+        await downloads(guard).is_current(shelf.url, '"one"', None)
+    assert shelf.canary.hits == 2 * LIMITS.attempts + 1
+    with pytest.raises(RefusedAddress):
+        await downloads(guard).is_current("http://inside.example/", '"one"', None)
