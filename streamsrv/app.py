@@ -14,6 +14,17 @@ from streamsrv.config import Config, shipped
 from streamsrv.convert.api import ConvertApi
 from streamsrv.convert.upload import Slots, Workshop
 from streamsrv.convert.work import Converter
+from streamsrv.extract.api import ExtractApi
+from streamsrv.extract.archive import Archive
+from streamsrv.extract.clips import Clips
+from streamsrv.extract.contents import Contents
+from streamsrv.extract.copies import Copies
+from streamsrv.extract.encoding import Encoder
+from streamsrv.extract.shared import SharedWork
+from streamsrv.extract.sources import Sources
+from streamsrv.extract.steps import Steps
+from streamsrv.extract.studio import Studio
+from streamsrv.extract.work import ExtractWork
 from streamsrv.hls.api import HlsApi
 from streamsrv.hls.work import HlsWork
 from streamsrv.jobs.assignment import Work
@@ -22,17 +33,25 @@ from streamsrv.jobs.runner import Runner
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.media.child import end_strays
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.outbound.addresses import Allowed
+from streamsrv.outbound.download import DownloadLimits, Downloads
+from streamsrv.outbound.guard import Guard
 from streamsrv.storage.local import LocalStorage
+from streamsrv.storage.secret import kept_secret
+from streamsrv.storage.shelf import Shelf
 from streamsrv.storage.spool import Spools
 from streamsrv.web.admission import Admission
 from streamsrv.web.cors import allow_origins
 from streamsrv.web.events import close_events_at_shutdown
 from streamsrv.web.health import health
+from streamsrv.web.json_body import JsonLimits
 from streamsrv.web.pages import Pages
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
 from streamsrv.web.segments import HotFiles
 from streamsrv.web.uploads import UploadLimits
+from streamsrv.workers.devices import cpu_devices
+from streamsrv.workers.pool import DevicePool
 
 _RETRY_SECONDS = 5
 
@@ -54,14 +73,19 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
     """Build the application. `tools` are the ffmpeg programs that were found; the data directory exists and is ours."""
     data = config.server.data_dir.resolve()
     house = _House(config, tools, LocalStorage(data), Spools(data / "spool"), _job_store(config, data))
-    hls_work = _hls_work(house)
-    runner = _runner(config, house.store, {JobKind.HLS: Work(hls_work.run, hls_work.discard, hls_work.settle)})
-    convert = _convert(house)
+    hls_work, convert, extraction = _hls_work(house), _convert(house), _extraction(house, data)
+    extract_work = ExtractWork(extraction.studio)
+    works = {
+        JobKind.HLS: Work(hls_work.run, hls_work.discard, hls_work.settle),
+        JobKind.EXTRACT: Work(extract_work.run, extract_work.discard),
+    }
+    runner = _runner(config, house.store, works)
     routes = [
         web.get("/health", health),
         *Pages(shipped("static")).routes(),
         *_hls(house, runner, hls_work).routes(),
         *convert.routes(),
+        *_extract(house, extraction, _secret(config, data)).routes(),
     ]
     # Opened in this order, closed in the other: the runner stops while its store is still there.
     lifetimes = [
@@ -70,6 +94,7 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
         _once(house.spools.sweep),
         _open(house.store),
         _once(hls_work.sweep),
+        *map(_open, extraction.resources),
         _open(runner),
         _open(convert.lifetime()),
     ]
@@ -117,6 +142,69 @@ def _convert(house: _House) -> ConvertApi:
         admission=Admission(config.convert.max_requests, what="conversions", retry_seconds=_RETRY_SECONDS),
         download_idle_seconds=config.limits.download_idle_seconds,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Extraction:
+    """The parts of extraction; `resources` are opened in their order."""
+
+    studio: Studio
+    shared: SharedWork
+    resources: tuple[AbstractAsyncContextManager[Any], ...]
+
+
+def _extraction(house: _House, data: Path) -> _Extraction:
+    config, most = house.config, house.config.limits.max_duration_seconds
+    guard, downloads = _outbound(config)
+    settings = config.extract
+    copies_shelf = Shelf(data / "cache" / "downloads", max_bytes=settings.downloads_bytes)
+    copies = Copies(downloads, copies_shelf, fresh_seconds=settings.fresh_seconds, at_once=settings.downloads)
+    # Nothing of it is synced: what one run of the kernel has decoded quickly, the next one decodes again.
+    clips_shelf = Shelf(data / "cache" / "clips", max_bytes=settings.clips_bytes, survives_reboot=False)
+    pool = DevicePool(cpu_devices(config.workers.count))
+    clips, shared = Clips(clips_shelf, pool), SharedWork()
+    studio = Studio(
+        tools=house.ffmpeg,
+        sources=Sources(settings.media_roots, copies),
+        contents=Contents(house.ffmpeg, shared),
+        clips=clips,
+        encoder=Encoder(house.ffmpeg, max_seconds=most),
+        archive=Archive(house.storage, house.store.results, days=settings.retention_days),
+        storage=house.storage,
+        max_seconds=most,
+    )
+    resources = (guard, copies_shelf, copies, clips_shelf, pool, clips, shared, studio.archive.lifetime())
+    return _Extraction(studio, shared, resources)
+
+
+def _outbound(config: Config) -> tuple[Guard, Downloads]:
+    settings = config.outbound
+    guard = Guard(
+        Allowed.parse(settings.allow), connect_seconds=settings.connect_seconds, idle_seconds=settings.idle_seconds
+    )
+    limits = DownloadLimits(max_bytes=settings.max_download_bytes, max_seconds=settings.max_download_seconds)
+    return guard, Downloads(guard, limits)
+
+
+def _extract(house: _House, extraction: _Extraction, secret: bytes) -> ExtractApi:
+    config = house.config
+    return ExtractApi(
+        store=house.store,
+        studio=extraction.studio,
+        steps=Steps(extraction.studio, extraction.shared, secret),
+        admission=Admission(config.extract.max_requests, what="extractions", retry_seconds=_RETRY_SECONDS),
+        limits=JsonLimits(max_bytes=config.limits.max_json_bytes, idle_seconds=config.limits.upload_idle_seconds),
+        max_clips=config.extract.max_clips,
+        segment_seconds=config.extract.segment_seconds,
+        fresh_seconds=config.extract.fresh_seconds,
+        slots=config.jobs.slots,
+        download_idle_seconds=config.limits.download_idle_seconds,
+        public_url=config.server.public_url,
+    )
+
+
+def _secret(config: Config, data: Path) -> bytes:
+    return config.server.secret.encode() or kept_secret(data / "secret")
 
 
 def _application(

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_origin
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+_MIN_SECRET = 16
 Port = Annotated[int, Field(ge=0, le=65535)]
 # An empty one would mean every address.
 Host = Annotated[str, Field(min_length=1)]
@@ -47,8 +48,16 @@ class ServerSettings(Section):
     ports: Annotated[list[Port], NoDecode, Field(min_length=1)]
     data_dir: Path
     public_url: str
+    secret: str
     allowed_origins: Annotated[list[str], NoDecode]
     shutdown_seconds: float = Field(ge=0)
+
+    @field_validator("secret")
+    @classmethod
+    def refuse_short_secrets(cls, secret: str) -> str:
+        if 0 < len(secret) < _MIN_SECRET:
+            raise ValueError(f"A secret has at least {_MIN_SECRET} characters")
+        return secret
 
 
 class LogSettings(Section):
@@ -61,6 +70,7 @@ class LimitSettings(Section):
     max_duration_seconds: float = Field(gt=0)
     max_parts: int = Field(gt=0)
     max_field_bytes: int = Field(gt=0)
+    max_json_bytes: int = Field(gt=0)
     upload_idle_seconds: float = Field(gt=0)
     upload_min_bytes_per_second: int = Field(ge=0)
     download_idle_seconds: float = Field(gt=0)
@@ -95,6 +105,41 @@ class ConvertSettings(Section):
         return self.concurrency or os.cpu_count() or 1
 
 
+class ExtractSettings(Section):
+    media_roots: Annotated[list[Path], NoDecode]
+    segment_seconds: float = Field(ge=0.1, le=3600)
+    max_clips: int = Field(ge=1, le=10_000)
+    max_requests: int = Field(ge=1)
+    fresh_seconds: float = Field(ge=0)
+    downloads: int = Field(ge=1)
+    downloads_bytes: int = Field(gt=0)
+    clips_bytes: int = Field(gt=0)
+    retention_days: float = Field(ge=0)
+
+    @field_validator("media_roots")
+    @classmethod
+    def take_absolute_roots(cls, roots: list[Path]) -> list[Path]:
+        if any(not root.is_absolute() for root in roots):
+            raise ValueError("A media root is an absolute path")
+        return roots
+
+
+class OutboundSettings(Section):
+    allow: Annotated[list[str], NoDecode]
+    connect_seconds: float = Field(gt=0)
+    idle_seconds: float = Field(gt=0)
+    max_download_bytes: int = Field(gt=0)
+    max_download_seconds: float = Field(gt=0)
+
+
+class WorkerSettings(Section):
+    processes: int = Field(ge=0, le=1024)
+
+    @property
+    def count(self) -> int:
+        return self.processes or os.cpu_count() or 1
+
+
 class FfmpegSettings(Section):
     ffmpeg: str
     ffprobe: str
@@ -112,6 +157,9 @@ class Config(BaseSettings):
     jobs: JobSettings
     hls: HlsSettings
     convert: ConvertSettings
+    extract: ExtractSettings
+    outbound: OutboundSettings
+    workers: WorkerSettings
     ffmpeg: FfmpegSettings
 
     @classmethod

@@ -1,28 +1,34 @@
 """Clips as chunks of samples, kept by content: each is decoded once, on the pool, however many ask for it."""
 
 import asyncio
+import hashlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import structlog
 
-from streamsrv.errors import InternalError
+from streamsrv.errors import InternalError, SourceChanged
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
+from streamsrv.extract.shared import first_error
+from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
 from streamsrv.files import disk_errors
-from streamsrv.storage.storage import Storage
+from streamsrv.storage.disk import remove_tree
+from streamsrv.storage.shelf import Shelf
 from streamsrv.workers.pool import DevicePool
 
 log = structlog.get_logger()
 
-_FOLDER = "extract/clips"
 # How the chunks of a clip come about: another number, where the same clip would come out differently.
-_METHOD = 1
+_METHOD = 2
 _LOOK_SECONDS = 0.02
+_READ_BYTES = 1 << 20
 _END = "end.json"
 
 
@@ -34,13 +40,18 @@ class Ended:
 
 
 class Clips:
-    """`async with` it: what is being decoded when the block ends is cancelled, and begins anew when it is asked for."""
+    """`async with` it: what is being decoded when the block ends is cancelled, and goes on when it is asked for."""
 
-    def __init__(self, storage: Storage, pool: DevicePool) -> None:
-        self._storage = storage
+    def __init__(self, shelf: Shelf, pool: DevicePool) -> None:
+        self._shelf = shelf
         self._pool = pool
         self._clips: dict[str, Clip] = {}
         self._tasks = asyncio.TaskGroup()
+
+    @property
+    def at_once(self) -> int:
+        """How many are decoded at the same time."""
+        return self._pool.size
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
@@ -53,27 +64,44 @@ class Clips:
             clip.cancel()
         await self._tasks.__aexit__(None, None, None)
 
-    async def clip(self, task: ClipTask, sha256: str) -> "Clip":
-        """The clip that `task` describes, whose folder doesn't matter, of a source with that SHA-256.
+    @contextmanager
+    def lend(self, task: ClipTask, source: SourceFile, sha256: str, priority: int) -> Iterator["Clip"]:
+        """The clip that `task` describes, whose folder doesn't matter, of a source with that SHA-256, for the block.
 
-        Decoding begins, unless it was done before or goes on already.
+        Decoding begins, unless it was done before or goes on already. When nobody has it any more, what has begun goes
+        on, since the next one who asks is likely to want more of it; what hasn't begun is given up.
         """
         key = clip_key(task, sha256)
         clip = self._clips.get(key)
         if clip is None or clip.has_failed:
-            clip = self._clips[key] = Clip(key, task, self._storage, self._pool)
-            clip.begin(self._tasks)
-        return clip
+            clip = self._clips[key] = Clip(key, task, source, self._shelf, self._pool)
+            clip.begin(self._tasks, priority).add_done_callback(partial(self._forget_unused, clip))
+        clip.users += 1
+        try:
+            with self._shelf.hold(key):
+                yield clip
+        finally:
+            clip.users -= 1
+            if clip.users == 0 and not clip.reach.samples:
+                clip.cancel()
+            self._forget_unused(clip)
+
+    def _forget_unused(self, clip: "Clip", _: asyncio.Task[None] | None = None) -> None:
+        if clip.users == 0 and clip.is_over and self._clips.get(clip.key) is clip:
+            del self._clips[clip.key]
 
 
 class Clip:
     """One clip on its way: `wait` for samples, then `read` them."""
 
-    def __init__(self, key: str, task: ClipTask, storage: Storage, pool: DevicePool) -> None:
-        self._key = key
+    def __init__(self, key: str, task: ClipTask, source: SourceFile, shelf: Shelf, pool: DevicePool) -> None:
+        self.key = key
+        self.users = 0
         self._task = task
-        self._storage = storage
+        self._source = source
+        self._shelf = shelf
         self._pool = pool
+        self._folder = task.folder
         self._chunks = 0
         self._end: Ended | None = None
         self._error: Exception | None = None
@@ -90,12 +118,21 @@ class Clip:
     def has_failed(self) -> bool:
         return self._error is not None
 
-    def begin(self, tasks: asyncio.TaskGroup) -> None:
-        self._running = tasks.create_task(self._make())
+    @property
+    def is_over(self) -> bool:
+        """It is all there, or has failed."""
+        return self.has_failed or self._end is not None
+
+    def begin(self, tasks: asyncio.TaskGroup, priority: int) -> asyncio.Task[None]:
+        self._running = tasks.create_task(self._make(priority))
+        return self._running
 
     def cancel(self) -> None:
-        if self._running is not None:
+        """Give it up. Who asks for it from now on begins anew."""
+        if self._running is not None and not self.is_over:
+            self._error = InternalError("Decoding was given up.")
             self._running.cancel()
+            self._notify()
 
     async def wait(self, samples: int) -> Reach:
         """Wait until more than so many samples are there, or all; raises what went wrong with the clip."""
@@ -107,83 +144,113 @@ class Clip:
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
         """Give the samples from `start` up to, not including, `stop`, which are there, as raw bytes in order."""
-        size, frame = self._task.chunk_samples, self._task.frame_bytes
-        for number in range(start // size, -(-stop // size)):
-            data = await self._storage.read(f"{self._key}/{chunk_name(number)}")
-            if data is None:
+        frame, size = self._task.grid.frame_bytes, self._task.chunk_bytes
+        at, end = start * frame, stop * frame
+        while at < end:
+            number, offset = divmod(at, size)
+            count = min(end - at, size - offset, _READ_BYTES)
+            data = await asyncio.to_thread(_read, self._folder / chunk_name(number), offset, count)
+            if len(data) < count:
                 raise InternalError("A part of the clip is gone.")
-            first, last = max(start - number * size, 0), min(stop - number * size, size)
-            yield data[first * frame : last * frame]
+            at += count
+            yield data
 
-    async def _make(self) -> None:
+    async def _make(self, priority: int) -> None:
         try:
-            end = await self._storage.read(f"{self._key}/{_END}")
-            if end is not None:
-                self._end = Ended(json.loads(end)["samples"])
-            else:
-                await self._decode()
-        except asyncio.CancelledError:
-            self._error = InternalError("The server is stopping.")
-            raise
+            with self._shelf.hold(self.key) as self._folder:
+                await self._find_or_decode(priority)
         except Exception as error:  # told to everyone who waits
-            self._error = _first(error)
-            log.info("clip_failed", key=self._key, reason=repr(self._error))
+            self._error = error
+            log.info("clip_failed", key=self.key, reason=repr(self._error))
         finally:
             self._notify()
 
-    async def _decode(self) -> None:
-        async with self._storage.scratch("clip") as folder:
-            task = replace(self._task, folder=folder)
+    async def _find_or_decode(self, priority: int) -> None:
+        self._chunks, self._end = await asyncio.to_thread(_look, self._folder, self._task.chunk_bytes)
+        if self._end is not None:
+            return
+        self._notify()
+        async with self._source.held() as path:
+            try:
+                samples = await self._decode(replace(self._task, source=path, folder=self._folder), priority)
+            except SourceChanged:
+                # Some of it may be of the other content.
+                self._chunks = 0
+                await asyncio.to_thread(remove_tree, self._folder)
+                raise
+            finally:
+                await self._shelf.measure(self.key)
+        self._end = Ended(samples)
+
+    async def _decode(self, task: ClipTask, priority: int) -> int:
+        """Count the chunks as they come, and write the mark that says that these are all."""
+        with disk_errors():
+            await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
+        try:
             async with asyncio.TaskGroup() as tasks:
-                decoding = tasks.create_task(self._run(task))
+                decoding = tasks.create_task(self._pool.run(priority, decode_clip, task))
                 while not decoding.done():
                     await asyncio.wait([decoding], timeout=_LOOK_SECONDS)
-                    await self._keep_chunks(folder)
-            await self._keep_end(folder, decoding.result())
-
-    async def _run(self, task: ClipTask) -> int:
+                    await self._count()
+        except BaseExceptionGroup as group:
+            raise first_error(group) from group
+        samples = decoding.result()
         with disk_errors():
-            return await self._pool.run(0, decode_clip, task)
+            await asyncio.to_thread(_write_end, self._folder, samples)
+        return samples
 
-    async def _keep_chunks(self, folder: Path) -> None:
-        """Take over the full chunks that came since the last time."""
-        full_bytes = self._task.chunk_samples * self._task.frame_bytes
-        names = await asyncio.to_thread(_full_chunks, folder, self._chunks, full_bytes)
-        if names:
-            await self._storage.put_all([(f"{self._key}/{name}", folder / name) for name in names])
-            self._chunks += len(names)
+    async def _count(self) -> None:
+        more = await asyncio.to_thread(_count_chunks, self._folder, self._chunks, self._task.chunk_bytes)
+        if more:
+            self._chunks += more
+            await self._shelf.grow(self.key, more * self._task.chunk_bytes)
             self._notify()
-
-    async def _keep_end(self, folder: Path, samples: int) -> None:
-        """Take over what is left, a chunk that isn't full, and then the mark that says that this was all."""
-        last, mark = folder / chunk_name(self._chunks), folder / _END
-        files = [(f"{self._key}/{last.name}", last)] if samples > self._chunks * self._task.chunk_samples else []
-        with disk_errors():
-            await asyncio.to_thread(mark.write_text, json.dumps({"samples": samples}))
-        await self._storage.put_all([*files, (f"{self._key}/{_END}", mark)])
-        self._end = Ended(samples)
 
     def _notify(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
 
 
-def _full_chunks(folder: Path, first: int, full_bytes: int) -> list[str]:
-    names: list[str] = []
-    while (path := folder / chunk_name(first + len(names))).exists() and path.stat().st_size == full_bytes:
-        names.append(path.name)
-    return names
+def _look(folder: Path, chunk_bytes: int) -> tuple[int, Ended | None]:
+    """What is there of a clip: full chunks from the first on, and the end if all of it is."""
+    chunks = _count_chunks(folder, 0, chunk_bytes)
+    try:
+        return chunks, Ended(json.loads((folder / _END).read_bytes())["samples"])
+    except FileNotFoundError:
+        return chunks, None
 
 
-def _first(error: BaseException) -> Exception:
-    """The one thing that went wrong in a group of tasks."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error if isinstance(error, Exception) else InternalError(repr(error))
+def _count_chunks(folder: Path, first: int, chunk_bytes: int) -> int:
+    count = 0
+    while _size(folder / chunk_name(first + count)) == chunk_bytes:
+        count += 1
+    return count
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
+
+
+def _write_end(folder: Path, samples: int) -> None:
+    part = folder / f"{_END}.part"
+    part.write_text(json.dumps({"samples": samples}))
+    part.replace(folder / _END)
+
+
+def _read(path: Path, offset: int, count: int) -> bytes:
+    try:
+        with path.open("rb", buffering=0) as file:
+            file.seek(offset)
+            return file.read(count)
+    except FileNotFoundError:
+        return b""
 
 
 def clip_key(task: ClipTask, sha256: str) -> str:
-    """Where the chunks of a clip are: the same content, track and grid give the same chunks."""
-    pcm = task.pcm
-    words = (sha256, f"t{task.track}", f"{pcm.sample_rate}", pcm.layout, f"{pcm.depth_bits}", f"{task.chunk_samples}")
-    return f"{_FOLDER}/{'.'.join(words)}.v{_METHOD}".replace("(", "-").replace(")", "")
+    """The name of a clip's chunks: the same content, track and grid give the same ones, by the same ffmpeg."""
+    grid = task.grid
+    shape = (task.track.number, grid.sample_rate, grid.layout, grid.depth_bits, task.chunk_samples, task.tools.version)
+    return f"{sha256}.{hashlib.sha256(repr((*shape, _METHOD)).encode()).hexdigest()[:16]}"

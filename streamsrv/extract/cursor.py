@@ -15,15 +15,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from streamsrv.errors import BadParameter
+from streamsrv.errors import BadCursor
 from streamsrv.extract.timeline import Position
+from streamsrv.media.arguments import Pcm
 
 _VERSION = 1
 _DIGEST_BYTES = 16
 _MAC_BYTES = 32
-# Version, clip, sample, the request's digest, the sources' digest. With the signature a multiple of three bytes, so
-# that no bits of the base64 text are left over (RFC 4648 section 3.5).
-_BODY = struct.Struct(f">BxIQ{_DIGEST_BYTES}s{_DIGEST_BYTES}s")
+# Version, clip, sample in it, sample of the whole, the request's digest, the sources' digest. With the signature a
+# multiple of three bytes, so that no bits of the base64 text are left over (RFC 4648 section 3.5).
+_BODY = struct.Struct(f">B2xIQQ{_DIGEST_BYTES}s{_DIGEST_BYTES}s")
 _PURPOSE = b"streamsrv.extract.cursor\0"
 _INVALID = "The cursor is not one of this server, or it was changed."
 
@@ -38,9 +39,13 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The point where the next segment begins, what was asked for, and which content lies before and at it."""
+    """The point where the next segment begins, what was asked for, and which content lies before and at it.
+
+    `start_sample` is where that point is in all clips joined.
+    """
 
     position: Position
+    start_sample: int
     request_digest: bytes
     sources_digest: bytes
 
@@ -52,9 +57,10 @@ def request_digest(video_files: Sequence[str], *, track: int, subject: str, para
     return hashlib.sha256(b"request\0" + text.encode()).digest()[:_DIGEST_BYTES]
 
 
-def sources_digest(contents: Sequence[Content]) -> bytes:
-    """Tell these sources, in this order, from every other."""
-    digest = hashlib.sha256(b"sources\0")
+def sources_digest(contents: Sequence[Content], grid: Pcm) -> bytes:
+    """Tell these sources, in this order and on this grid, from every other."""
+    shape = (grid.sample_rate, grid.layout, grid.channels, grid.depth_bits)
+    digest = hashlib.sha256(b"sources\0" + repr(shape).encode() + b"\0")
     for content in contents:
         digest.update(struct.pack(">Q", content.size) + content.sha256)
     return digest.digest()[:_DIGEST_BYTES]
@@ -63,26 +69,31 @@ def sources_digest(contents: Sequence[Content]) -> bytes:
 def write_cursor(cursor: Cursor, secret: bytes) -> str:
     """The cursor as text of letters, digits, `-` and `_`: one text for each cursor."""
     body = _BODY.pack(
-        _VERSION, cursor.position.clip, cursor.position.sample, cursor.request_digest, cursor.sources_digest
+        _VERSION,
+        cursor.position.clip,
+        cursor.position.sample,
+        cursor.start_sample,
+        cursor.request_digest,
+        cursor.sources_digest,
     )
     return urlsafe_b64encode(body + _sign(body, secret)).decode("ascii")
 
 
 def read_cursor(text: str, secret: bytes) -> Cursor:
-    """Read a cursor that was written with this secret. Raises BadParameter for every other text."""
+    """Read a cursor that was written with this secret. Raises BadCursor for every other text."""
     try:
         data = urlsafe_b64decode(text.encode("ascii"))
     except (NotBase64, ValueError) as error:
-        raise BadParameter(_INVALID) from error
+        raise BadCursor(_INVALID) from error
     body, mac = data[: _BODY.size], data[_BODY.size :]
     # Several texts decode to the same bytes; only the one that was written counts.
     canonical = urlsafe_b64encode(data).decode("ascii") == text
     if not canonical or len(mac) != _MAC_BYTES or not hmac.compare_digest(mac, _sign(body, secret)):
-        raise BadParameter(_INVALID)
-    version, clip, sample, asked, sources = _BODY.unpack(body)
+        raise BadCursor(_INVALID)
+    version, clip, sample, start_sample, asked, sources = _BODY.unpack(body)
     if version != _VERSION:
-        raise BadParameter("The cursor is of another version of this server. Begin anew, without a cursor.")
-    return Cursor(Position(clip, sample), asked, sources)
+        raise BadCursor("The cursor is of another version of this server. Begin anew, without a cursor.")
+    return Cursor(Position(clip, sample), start_sample, asked, sources)
 
 
 def _sign(body: bytes, secret: bytes) -> bytes:

@@ -1,43 +1,46 @@
 """Decode one clip, once, from its start, into chunks of raw samples. Runs in a process of the pool.
 
 Seeking isn't exact in most containers, so nothing ever seeks: what a segment needs of a clip is in its chunks. A chunk
-counts as soon as it is there under its name, so a first segment doesn't wait for the end of a long clip.
+counts as soon as it is there under its name, so a first segment doesn't wait for the end of a long clip, and what an
+interrupted decode has left isn't written again.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamsrv.errors import UnusableFile
+from streamsrv.errors import SourceChanged, UnusableFile
+from streamsrv.extract.identity import Identity
+from streamsrv.files import disk_errors
 from streamsrv.media.arguments import Input, Pcm, pcm_arguments
 from streamsrv.media.blocking import running_ffmpeg
-from streamsrv.media.checks import check_decoded
+from streamsrv.media.checks import check_decoded, check_reach
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.declared import Declared
+from streamsrv.media.film import Film, Track
 from streamsrv.media.tools import FfmpegTools
+
+_PART = ".part"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipTask:
-    """The track `track` of `source`, as `pcm`, into chunks of `chunk_samples` in `folder`.
+    """The track `track` of the file `source`, which is `identity` and `film`, as `grid` has it.
 
-    `source_rate` in Hz is the track's own, `start_seconds` when its file begins, `declared` what that promises.
+    It goes into chunks of `chunk_samples` in `folder`, and is no longer than `max_seconds`.
     """
 
     tools: FfmpegTools
     source: Path
-    track: int
-    source_rate: int
-    start_seconds: float
-    declared: Declared | None
-    pcm: Pcm
-    channels: int
+    identity: Identity
+    film: Film
+    track: Track
+    grid: Pcm
     folder: Path
     chunk_samples: int
     max_seconds: float
 
     @property
-    def frame_bytes(self) -> int:
-        return self.channels * self.pcm.depth_bits // 8
+    def chunk_bytes(self) -> int:
+        return self.chunk_samples * self.grid.frame_bytes
 
 
 def chunk_name(number: int) -> str:
@@ -47,31 +50,48 @@ def chunk_name(number: int) -> str:
 def decode_clip(task: ClipTask) -> int:
     """Write all chunks, of which the last may be shorter; gives the clip's samples.
 
-    Raises UnusableFile for a clip that can't be decoded to the end that it promises, OSError where the disk fails.
+    Raises UnusableFile for a clip that can't be decoded to the end that it promises, SourceChanged for a file that
+    isn't the one any more that was looked into, DiskFull, and OSError where the folder is gone: nobody wants it then.
     """
     argv = pcm_arguments(
         task.tools.ffmpeg,
         Input(path=task.source),
-        track=task.track,
-        start_seconds=task.start_seconds,
-        pcm=task.pcm,
+        track=task.track.number,
+        start_seconds=task.film.start_seconds,
+        pcm=task.grid,
+        # One more than is allowed, so that too long a clip can be told from one that just fits.
+        max_samples=int(task.max_seconds * task.grid.sample_rate) + task.grid.sample_rate,
     )
     limits = ChildLimits.for_sound(task.max_seconds)
     written_bytes = 0
     with running_ffmpeg(task.tools, argv, readable=(task.source,), limits=limits) as child:
         number = 0
-        while data := child.output.read(task.chunk_samples * task.frame_bytes):
-            _write(task.folder, chunk_name(number), data)
+        while data := child.output.read(task.chunk_bytes):
+            _keep_chunk(task, number, data)
             number, written_bytes = number + 1, written_bytes + len(data)
         outcome = child.outcome()
-    check_decoded(outcome, source_rate=task.source_rate, declared=task.declared, max_seconds=task.max_seconds)
-    if written_bytes % task.frame_bytes:
+    samples, rest = divmod(written_bytes, task.grid.frame_bytes)
+    check_decoded(outcome, source_rate=task.track.sample_rate, declared=None, max_seconds=task.max_seconds)
+    # Silence in its holes counts, too: a promise is about time.
+    check_reach(samples / task.grid.sample_rate, task.track.declared)
+    if rest:
         raise UnusableFile("The clip's sound ends in the middle of a sample.")
-    return written_bytes // task.frame_bytes
+    return samples
 
 
-def _write(folder: Path, name: str, data: bytes) -> None:
-    """By rename, so that nobody sees half a chunk."""
-    part = folder / f"{name}.part"
-    part.write_bytes(data)
-    part.replace(folder / name)
+def _keep_chunk(task: ClipTask, number: int, data: bytes) -> None:
+    """By rename, so that nobody sees half a chunk; a full one that is there already is the same."""
+    path = task.folder / chunk_name(number)
+    if path.exists() and path.stat().st_size == len(data) == task.chunk_bytes:
+        return
+    part = path.with_suffix(_PART)
+    with disk_errors():
+        try:
+            part.write_bytes(data)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
+        if Identity.of(task.source.stat()) != task.identity:
+            part.unlink()
+            raise SourceChanged("The file changed while it was read.")
+        part.replace(path)

@@ -1,5 +1,7 @@
 """Clips one after the other on one grid of samples, and the segments that are cut from it. Pure.
 
+The grid is what every clip is brought to: one sample rate, one layout, one depth.
+
 How long a clip is shows only once it was decoded to its end. So a step is cut from what is known by now, and is the
 same whenever that is enough: more knowledge never changes a step that could be cut before.
 """
@@ -7,29 +9,13 @@ same whenever that is enough: more knowledge never changes a step that could be 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from streamsrv.errors import UnusableFile
+from streamsrv.media.arguments import Pcm
+from streamsrv.media.film import Track
+
 _MAX_DEPTH_BITS = 24
-
-
-@dataclass(frozen=True, slots=True)
-class Grid:
-    """What every clip is brought to: `sample_rate` in Hz, `channels`, `depth_bits` 16 or 24."""
-
-    sample_rate: int
-    channels: int
-    depth_bits: int
-
-    def segment_samples(self, segment_seconds: float) -> int:
-        """The samples of a full segment, at least one."""
-        return max(1, round(segment_seconds * self.sample_rate))
-
-
-@dataclass(frozen=True, slots=True)
-class Sound:
-    """The chosen track of a clip, as its file has it."""
-
-    sample_rate: int
-    channels: int
-    depth_bits: int
+# What ffmpeg takes a track for whose file doesn't say where its loudspeakers are, by the number of channels.
+_USUAL_LAYOUTS = ("mono", "stereo", "2.1", "4.0", "5.0", "5.1", "6.1", "7.1")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -70,12 +56,27 @@ class Step:
         return sum(piece.stop - piece.start for piece in self.pieces)
 
 
-def grid_of(sounds: Sequence[Sound]) -> Grid:
-    """The first clip's rate and channels, the depth of the deepest. Raises ValueError where there is none at all."""
-    if not sounds:
-        raise ValueError("a grid needs a sound")
-    depth = max(min(sound.depth_bits, _MAX_DEPTH_BITS) for sound in sounds)
-    return Grid(sounds[0].sample_rate, sounds[0].channels, 16 if depth <= 16 else _MAX_DEPTH_BITS)
+def grid_of(tracks: Sequence[Track]) -> Pcm:
+    """The first clip's rate and layout, the depth of the deepest. Raises ValueError where there is none at all.
+
+    UnusableFile for a layout that no lossless file can hold.
+    """
+    if not tracks:
+        raise ValueError("a grid needs a track")
+    first, depth = tracks[0], max(track.depth_bits for track in tracks)
+    if not 0 < first.channels <= len(_USUAL_LAYOUTS) or first.sample_rate <= 0:
+        raise UnusableFile(f"Sound of {first.channels} channels can't be extracted, {len(_USUAL_LAYOUTS)} at most.")
+    return Pcm(
+        sample_rate=first.sample_rate,
+        layout=first.layout or _USUAL_LAYOUTS[first.channels - 1],
+        channels=first.channels,
+        depth_bits=16 if depth <= 16 else _MAX_DEPTH_BITS,
+    )
+
+
+def samples_in(seconds: float, grid: Pcm) -> int:
+    """The samples of so much time on the grid, at least one."""
+    return max(1, round(seconds * grid.sample_rate))
 
 
 def cut_step(start: Position, segment_samples: int, reach: Sequence[Reach]) -> Step | None:

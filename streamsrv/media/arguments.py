@@ -19,8 +19,8 @@ _PROBED = (
 # All that goes along with the sound when a file is converted.
 _DESCRIBED = "stream=codec_type,codec_name:stream_disposition=attached_pic:stream_tags:format_tags"
 _FILM = (
-    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,bits_per_sample,bits_per_raw_sample"
-    ":stream_tags=language:format=start_time,duration"
+    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,channel_layout,duration,bits_per_sample"
+    ",bits_per_raw_sample:stream_tags=language,DURATION:format=format_name,start_time,duration"
 )
 _STEREO = 2
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
@@ -32,10 +32,12 @@ _CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_
 class Input:
     """Where ffmpeg reads. `path` None is standard input, which needs `demuxer`.
 
-    Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`.
+    Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`. With `pcm` standard
+    input is raw samples of our own.
     """
 
     path: Path | None = None
+    pcm: "Pcm | None" = None
     demuxer: str | None = None
     start_sample: int = 0
     end_sample: int | None = None
@@ -140,27 +142,38 @@ def file_arguments(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pcm:
-    """Raw samples, little-endian and interleaved: `sample_rate` in Hz, `depth_bits` 16 or 24, at most `max_samples`."""
+    """Raw samples, little-endian and interleaved: `sample_rate` in Hz, `depth_bits` 16 or 24."""
 
     sample_rate: int
     layout: str
+    channels: int
     depth_bits: int
-    max_samples: int
+
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes of one sample of all channels."""
+        return self.channels * self.depth_bits // 8
+
+    @property
+    def is_float(self) -> bool:
+        return False
 
 
-def pcm_arguments(program: str, source: Input, *, track: int, start_seconds: float, pcm: Pcm) -> list[str]:
+def pcm_arguments(
+    program: str, source: Input, *, track: int, start_seconds: float, pcm: Pcm, max_samples: int
+) -> list[str]:
     """Decode one audio track, counted from 0, to raw samples on stdout, in sync with the other tracks of its file.
 
     The file begins at `start_seconds`, by its own clock: ffmpeg's idea of that changes with the tracks that it reads.
     Silence goes in for a late start and for holes of more than 50 ms in the timestamps, and nowhere else: without
-    stretching, `async` fills and trims only, and only differences above `min_hard_comp`.
+    stretching, `async` fills and trims only, and only differences above `min_hard_comp`. It ends after `max_samples`.
     """
     first = round(start_seconds * pcm.sample_rate)
     resample = f"aresample={pcm.sample_rate}:async=1:min_hard_comp=0.05:first_pts={first}"
     options: dict[str, object] = {
         "format": f"s{pcm.depth_bits}le",
         "acodec": f"pcm_s{pcm.depth_bits}le",
-        "af": f"{resample},aformat=channel_layouts={pcm.layout},atrim=end_sample={pcm.max_samples}",
+        "af": f"{resample},aformat=channel_layouts={pcm.layout},atrim=end_sample={max_samples}",
     }
     argv = _compile(program, ffmpeg.output(_input(source)[f"a:{track}"], "pipe:1", **options))
     return [argv[0], "-copyts", *argv[1:]]
@@ -246,6 +259,9 @@ def _filters(source: Input, encoding: Encoding) -> str:
 
 
 def _input(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.FilterableStream:
+    if source.pcm is not None:
+        pcm = source.pcm
+        return ffmpeg.input("pipe:0", format=f"s{pcm.depth_bits}le", ar=pcm.sample_rate, ch_layout=pcm.layout)
     options: dict[str, str | None] = {**_whitelists("pipe" if source.path is None else "file"), "sn": None, "dn": None}
     if pictures:
         options["codec_whitelist"] = ",".join((*AUDIO_DECODERS, *PICTURE_DECODERS))

@@ -119,13 +119,19 @@ def check_decoded(
         # Filters begin anew there, and lose what they held; times and lengths mean nothing any more.
         raise UnusableFile("The sound changes its sample rate or its channels in the middle of the file.")
     is_cut_reached = cut.end_seconds is not None and decoded_seconds >= cut.end_seconds
-    if declared and not is_cut_reached and decoded_seconds < declared.seconds - declared.tolerance_seconds:
-        raise UnusableFile(
-            f"The file ends in the middle: of the {_clock(declared.seconds)} of sound that it promises,"
-            f" {_clock(declared.seconds - decoded_seconds)} are missing."
-        )
+    if not is_cut_reached:
+        check_reach(decoded_seconds, declared)
     if any(sign in errors for sign in _CUT_SHORT):
         raise UnusableFile(f"The file ends in the middle, after {_clock(decoded_seconds)} of sound.")
+
+
+def check_reach(seconds: float, declared: Declared | None) -> None:
+    """So much sound is all that the file promises. Raises UnusableFile."""
+    if declared is not None and seconds < declared.seconds - declared.tolerance_seconds:
+        raise UnusableFile(
+            f"The file ends in the middle: of the {_clock(declared.seconds)} of sound that it promises,"
+            f" {_clock(declared.seconds - seconds)} are missing."
+        )
 
 
 def check_published(outcome: Outcome, counted: Counted, encoding: Encoding) -> None:

@@ -85,16 +85,21 @@ class XingHeader:
 
 def declared(head: bytes, source: Source) -> Declared | None:
     """What the file promises; None where it promises nothing. `head` is its start, without an ID3 tag."""
-    name = source.format_name.split(",")[0]
+    return declared_length(head, source.format_name, None if source.duration_estimated else source.duration_seconds)
+
+
+def declared_length(head: bytes, format_name: str, track_seconds: float | None) -> Declared | None:
+    """The same for a track that lasts `track_seconds` by its container's header; None where that doesn't say."""
+    name = format_name.split(",", maxsplit=1)[0]
     if name == "wav":
         seconds = wav_seconds(head)
         return Declared(seconds, _EXACT_SECONDS) if seconds is not None else None
     if name == "mp3":
         xing = xing_header(head)
         return Declared(xing.samples / xing.sample_rate, _LOOSE_SECONDS) if xing else None
-    if name not in _STATING or source.duration_seconds is None or source.duration_estimated:
+    if name not in _STATING or track_seconds is None:
         return None
-    return Declared(source.duration_seconds, _TOLERANCE_SECONDS.get(name, _LOOSE_SECONDS))
+    return Declared(track_seconds, _TOLERANCE_SECONDS.get(name, _LOOSE_SECONDS))
 
 
 def wav_seconds(head: bytes) -> float | None:

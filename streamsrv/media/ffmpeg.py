@@ -91,7 +91,7 @@ class Ffmpeg:
         *,
         folder: Path,
         readable: Sequence[Path] = (),
-        feed: AsyncIterator[bytes] | None = None,
+        feed: AsyncIterator[bytes | memoryview] | None = None,
         limits: ChildLimits | None = None,
     ) -> None:
         self._argv = tools.confined(argv, readable=readable, writable=(folder,))

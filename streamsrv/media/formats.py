@@ -11,7 +11,8 @@ class Codec:
 
     `rates` in Hz, empty where any is taken; `frame_samples` above 24 kHz, `low_rate_frame_samples` up to there.
     `depth_bits` is what a lossless one keeps; `layouts` the channel layout for each number of channels, from 1 on,
-    None where every layout is taken. `segments` and `rfc6381` are of those that HLS is made in.
+    None where every layout is taken. `priming_samples` come before the sound; players that read the file's header leave
+    them out. `segments` and `rfc6381` are of those that HLS is made in.
     """
 
     name: str
@@ -26,6 +27,7 @@ class Codec:
     depth_bits: int = 0
     is_float: bool = False
     layouts: tuple[str, ...] | None = None
+    priming_samples: int = 0
     segments: Literal["ts", "fmp4"] | None = None
     rfc6381: str = ""
 
@@ -84,6 +86,7 @@ CODECS = {
             min_bitrate_bps=8000,
             max_bitrate_bps=512000,
             layouts=_AAC_LAYOUTS,
+            priming_samples=1024,
             segments="ts",
             rfc6381="mp4a.40.2",
         ),
@@ -97,6 +100,7 @@ CODECS = {
             min_bitrate_bps=8000,
             max_bitrate_bps=320000,
             max_channels=2,
+            priming_samples=1105,  # LAME's 576, and the 529 of every decoder
             segments="ts",
             rfc6381="mp4a.40.34",
         ),
@@ -111,6 +115,7 @@ CODECS = {
             max_bitrate_bps=510000,
             # libopus refuses others, 5.1(side) among them.
             layouts=_XIPH_LAYOUTS,
+            priming_samples=312,
             segments="fmp4",
             rfc6381="opus",
         ),

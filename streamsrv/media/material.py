@@ -61,7 +61,7 @@ class Material:
 
 async def whole_material(tools: FfmpegTools, path: Path) -> Material:
     """Look into a file that is all there. Raises UnusableFile."""
-    head, size = await asyncio.to_thread(_read_head, path)
+    head, size = await asyncio.to_thread(read_head, path)
     promised = declared_bytes(head)
     check_size(promised, size)
     source = await probe(tools, path)
@@ -114,7 +114,7 @@ def is_whole_head(head: bytes, count: int) -> bool:
     return len(head) < count or not is_chunked(head) or read_chunks(head) is not None
 
 
-def _read_head(path: Path) -> tuple[bytes, int]:
+def read_head(path: Path) -> tuple[bytes, int]:
     """The file's first bytes, those behind its ID3 tag if it has one, and its size."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)

@@ -81,7 +81,7 @@ async def measure(tools: FfmpegTools, path: Path) -> Measured | None:
         return None
     report = json.loads(result.stdout)
     streams = report.get("streams") or [{}]
-    seconds = _seconds(streams[0].get("duration")) or _seconds(report.get("format", {}).get("duration"))
+    seconds = seconds_of(streams[0].get("duration")) or seconds_of(report.get("format", {}).get("duration"))
     return Measured(int(streams[0].get("nb_read_packets", 0)), seconds or 0.0)
 
 
@@ -109,15 +109,15 @@ def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
 
 def _duration_seconds(audio: dict[str, Any], container: dict[str, Any], *, has_video: bool) -> float | None:
     for text in (audio.get("duration"), audio.get("tags", {}).get("DURATION")):
-        seconds = _seconds(text)
+        seconds = seconds_of(text)
         if seconds is not None:
             return seconds
     # The container's length is that of its longest track, which may be the picture.
-    return None if has_video else _seconds(container.get("duration"))
+    return None if has_video else seconds_of(container.get("duration"))
 
 
-def _seconds(text: str | None) -> float | None:
-    """Read `12.5` or Matroska's `00:00:12.500000000`."""
+def seconds_of(text: str | None) -> float | None:
+    """Read a length, `12.5` or Matroska's `00:00:12.500000000`."""
     if not text or text == "N/A":
         return None
     seconds = 0.0

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 from support.server import descendants
 from support.sound import FFMPEG
 
-from streamsrv.errors import UnusableFile
+from streamsrv.errors import SourceChanged, UnusableFile
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
+from streamsrv.extract.identity import Identity
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.film import Film, probe_film
@@ -63,22 +65,14 @@ def task(tools: FfmpegTools, tmp_path: Path) -> Callable[..., ClipTask]:
         folder = tmp_path / f"{path.name}.{number}.chunks"
         folder.mkdir()
         settings = {
-            "pcm": Pcm(sample_rate=track.sample_rate, layout="stereo", depth_bits=16, max_samples=10**9),
+            "track": track,
+            "grid": Pcm(sample_rate=track.sample_rate, layout="stereo", channels=2, depth_bits=16),
             "chunk_samples": track.sample_rate,
-            "declared": None,
+            "max_seconds": 1000.0,
             **changes,
         }
-        return ClipTask(
-            tools=tools,
-            source=path,
-            track=number,
-            source_rate=track.sample_rate,
-            start_seconds=film.start_seconds,
-            channels=2,
-            folder=folder,
-            max_seconds=1000.0,
-            **settings,
-        )
+        identity = Identity.of(path.stat())
+        return ClipTask(tools=tools, source=path, identity=identity, film=film, folder=folder, **settings)
 
     return make_task
 
@@ -150,8 +144,8 @@ async def test_holes_are_filled(start: float, end: float, filled: bool, tmp_path
 async def test_another_grid_is_resampled_in_the_same_pass(tmp_path: Path, task, tools: FfmpegTools) -> None:
     """Rate, channels and depth of the grid are the decode's own: 24 bit at 48 kHz of a 44.1 kHz clip."""
     path = make(tmp_path / "pcm.mov", FILMS["pcm.mov"])
-    pcm = Pcm(sample_rate=48000, layout="stereo", depth_bits=24, max_samples=10**9)
-    todo = task(path, await probe_film(tools, path), pcm=pcm, chunk_samples=10_000)
+    grid = Pcm(sample_rate=48000, layout="stereo", channels=2, depth_bits=24)
+    todo = task(path, await probe_film(tools, path), grid=grid, chunk_samples=10_000)
     assert await asyncio.to_thread(decode_clip, todo) == pytest.approx(3 * 48000, abs=2)
     sizes = [path.stat().st_size for path in sorted(todo.folder.iterdir())]
     assert sizes[:-1] == [60_000] * (len(sizes) - 1)
@@ -160,9 +154,54 @@ async def test_another_grid_is_resampled_in_the_same_pass(tmp_path: Path, task, 
 async def test_less_than_promised_is_refused(tmp_path: Path, task, tools: FfmpegTools) -> None:
     """A clip that ends before its file's promise, or that is no sound at all, is the source's fault."""
     path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
-    todo = task(path, await probe_film(tools, path), declared=Declared(9.0, 0.25))
+    film = await probe_film(tools, path)
+    todo = task(path, film, track=replace(film.tracks[0], declared=Declared(9.0, 0.25)))
     with pytest.raises(UnusableFile, match="ends in the middle"):
         await asyncio.to_thread(decode_clip, todo)
+
+
+async def test_a_hole_keeps_a_promise(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """A track with a hole lasts as long as its container says: what is missing in it was never there."""
+    path = make(tmp_path / "holed.mkv", HOLED.format(start=1.0, end=2.0))
+    film = await probe_film(tools, path)
+    assert film.tracks[0].declared is not None
+    assert film.tracks[0].declared.seconds == pytest.approx(3.0, abs=0.1)
+    assert await asyncio.to_thread(decode_clip, task(path, film)) == pytest.approx(3 * 44100, abs=4096)
+
+
+async def test_what_is_there_is_not_written_again(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """An interrupted decode goes on: full chunks that it left stay as they are, the others are written."""
+    path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
+    todo = task(path, await probe_film(tools, path))
+    await asyncio.to_thread(decode_clip, todo)
+    before = joined(todo)
+    kept, half = todo.folder / chunk_name(0), todo.folder / chunk_name(1)
+    inode = kept.stat().st_ino
+    half.write_bytes(half.read_bytes()[:1000])
+    (todo.folder / chunk_name(2)).unlink()
+    await asyncio.to_thread(decode_clip, todo)
+    assert kept.stat().st_ino == inode
+    assert np.array_equal(joined(todo), before)
+
+
+async def test_a_file_that_changes_is_noticed(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """A file that isn't the one any more that was looked into gives no chunk."""
+    path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
+    todo = task(path, await probe_film(tools, path))
+    os.utime(path, ns=(0, 0))
+    with pytest.raises(SourceChanged):
+        await asyncio.to_thread(decode_clip, todo)
+    assert list(todo.folder.iterdir()) == []
+
+
+async def test_too_long_a_clip_is_refused(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """More sound than the server takes is the source's fault; one that just fits isn't."""
+    path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
+    film = await probe_film(tools, path)
+    assert await asyncio.to_thread(decode_clip, task(path, film, max_seconds=3.0)) == 3 * 44100
+    longer = make(tmp_path / "longer.flac", "-f lavfi -i sine=d=3.1:r=44100")
+    with pytest.raises(UnusableFile, match="longer than"):
+        await asyncio.to_thread(decode_clip, task(longer, await probe_film(tools, longer), max_seconds=3.0))
 
 
 async def test_a_pool_decodes_and_hears_errors(tmp_path: Path, task, tools: FfmpegTools, pool: DevicePool) -> None:

@@ -2,19 +2,23 @@
 
 import string
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsrv.errors import BadParameter
+from streamsrv.errors import BadCursor
 from streamsrv.extract.cursor import Content, Cursor, read_cursor, request_digest, sources_digest, write_cursor
 from streamsrv.extract.timeline import Position
+from streamsrv.media.arguments import Pcm
 
 SECRET = b"a secret of these tests"
 DIGESTS = st.binary(min_size=16, max_size=16)
-CURSORS = st.builds(Cursor, st.builds(Position, st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1)), DIGESTS, DIGESTS)
-ONE = Cursor(Position(3, 123456), b"r" * 16, b"s" * 16)
+SAMPLES = st.integers(0, 2**64 - 1)
+CURSORS = st.builds(Cursor, st.builds(Position, st.integers(0, 2**32 - 1), SAMPLES), SAMPLES, DIGESTS, DIGESTS)
+ONE = Cursor(Position(3, 123456), 7654321, b"r" * 16, b"s" * 16)
+GRID = Pcm(sample_rate=44100, layout="stereo", channels=2, depth_bits=16)
 ALPHABET = string.ascii_letters + string.digits + "-_"
 
 
@@ -41,7 +45,7 @@ def test_every_single_bit_counts() -> None:
         for bit in range(8)
     ]
     for other in flipped:
-        with pytest.raises(BadParameter):
+        with pytest.raises(BadCursor):
             read_cursor(other, SECRET)
 
 
@@ -52,7 +56,7 @@ def test_every_single_bit_counts() -> None:
 )
 def test_other_texts_are_refused(text: str) -> None:
     """Whatever wasn't written here is refused in words."""
-    with pytest.raises(BadParameter):
+    with pytest.raises(BadCursor):
         read_cursor(text, SECRET)
 
 
@@ -69,13 +73,13 @@ def test_other_texts_are_refused(text: str) -> None:
 )
 def test_cut_and_prolonged_texts_are_refused(change) -> None:
     """There is one text for a cursor: not a shorter one, nor one with something at its end."""
-    with pytest.raises(BadParameter):
+    with pytest.raises(BadCursor):
         read_cursor(change(write_cursor(ONE, SECRET)), SECRET)
 
 
 def test_another_secret_is_another_server() -> None:
     """Who doesn't know the secret can't write a cursor."""
-    with pytest.raises(BadParameter):
+    with pytest.raises(BadCursor):
         read_cursor(write_cursor(ONE, b"another"), SECRET)
 
 
@@ -98,8 +102,10 @@ def test_requests_are_told_apart() -> None:
 
 
 def test_sources_are_told_apart() -> None:
-    """Another size, another content, another order or one source more is another digest."""
+    """Another size, another content, another order, one source more or another grid is another digest."""
     one, two = Content(1, b"\1" * 32), Content(2, b"\2" * 32)
-    digests = [sources_digest(contents) for contents in ([], [one], [two], [one, two], [two, one], [one, two, two])]
-    digests.append(sources_digest([Content(2, one.sha256)]))
+    lists = ([], [one], [two], [one, two], [two, one], [one, two, two])
+    digests = [sources_digest(contents, GRID) for contents in lists]
+    digests.append(sources_digest([Content(2, one.sha256)], GRID))
+    digests.append(sources_digest([one], replace(GRID, depth_bits=24)))
     assert len(set(digests)) == len(digests)

@@ -1,12 +1,16 @@
 """Clips on one grid of samples, cut into segments."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsrv.extract.timeline import Grid, Piece, Position, Reach, Sound, Step, cut_step, grid_of
+from streamsrv.errors import UnusableFile
+from streamsrv.extract.timeline import Piece, Position, Reach, Step, cut_step, grid_of, samples_in
+from streamsrv.media.arguments import Pcm
+from streamsrv.media.film import Track
 
 LENGTHS = st.lists(st.integers(0, 60), min_size=0, max_size=6)
 SEGMENTS = st.integers(1, 40)
@@ -84,11 +88,24 @@ def test_a_start_behind_its_clip_is_an_error() -> None:
         cut_step(Position(0, 4), 5, whole([3, 9]))
 
 
+def track(rate: int = 44100, channels: int = 2, depth_bits: int = 16, layout: str | None = None) -> Track:
+    return Track(0, "flac", rate, channels, depth_bits, None, layout)
+
+
 def test_the_grid() -> None:
-    """The first clip gives rate and channels, the deepest gives the depth: 16 bit, or 24 for all that is more."""
-    assert grid_of([Sound(44100, 2, 16), Sound(96000, 6, 16)]) == Grid(44100, 2, 16)
-    assert grid_of([Sound(8000, 1, 16), Sound(48000, 2, 32)]) == Grid(8000, 1, 24)
-    assert Grid(44100, 2, 16).segment_samples(7.3) == 321930
-    assert Grid(8000, 1, 16).segment_samples(0.00001) == 1
-    with pytest.raises(ValueError, match="sound"):
+    """The first clip gives rate and layout, the deepest gives the depth: 16 bit, or 24 for all that is more."""
+    cd = Pcm(sample_rate=44100, layout="stereo", channels=2, depth_bits=16)
+    assert grid_of([track(), track(96000, 6)]) == cd
+    assert grid_of([track(), track(8000, 1, 32)]) == replace(cd, depth_bits=24)
+    assert grid_of([track(48000, 6, layout="5.1(side)")]).layout == "5.1(side)"
+    assert [grid_of([track(channels=count)]).layout for count in (1, 3, 6, 8)] == ["mono", "2.1", "5.1", "7.1"]
+    with pytest.raises(ValueError, match="track"):
         grid_of([])
+    with pytest.raises(UnusableFile, match="16 channels"):
+        grid_of([track(channels=16)])
+
+
+def test_a_segment_has_whole_samples() -> None:
+    """A segment's length is rounded to samples, and never to none."""
+    assert samples_in(7.3, grid_of([track()])) == 321930
+    assert samples_in(0.00001, grid_of([track(8000, 1)])) == 1

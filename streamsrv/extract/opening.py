@@ -1,0 +1,93 @@
+"""From a request to its reel: open every clip, look into it, choose its track, and find the grid for all."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+from streamsrv.errors import MissingTrack, UnusableFile
+from streamsrv.extract.reel import Reel, ReelClip, naming_clip
+from streamsrv.extract.schema import OnMissing, WholeRequest
+from streamsrv.extract.shared import all_of
+from streamsrv.extract.sources import Progress, SourceFile
+from streamsrv.extract.studio import Studio
+from streamsrv.extract.timeline import grid_of
+from streamsrv.extract.tracks import describe_tracks, track_members
+from streamsrv.media.film import Film
+
+# How a source is opened: as it is now, or as it was when it came here.
+Open = Callable[[str, Progress | None], AbstractAsyncContextManager[SourceFile]]
+# Told the number of the clip, the bytes that are there, and those there will be if that is known.
+ClipProgress = Callable[[int, int, int | None], None]
+
+_AT_ONCE = 8
+
+
+@asynccontextmanager
+async def opened_reel(
+    studio: Studio,
+    request: WholeRequest,
+    open_source: Open,
+    *,
+    priority: int,
+    progress: ClipProgress = lambda _number, _have, _all: None,
+) -> AsyncIterator[Reel]:
+    """The reel of a request, for the block. Nothing of it is decoded yet.
+
+    Raises what is wrong with one of the clips, the problem has its number as a member `clip`.
+    """
+    async with opened_films(studio, request.video_files, open_source, progress=progress) as films:
+        count = len(films)
+        clips = []
+        for number, (source, film) in enumerate(films):
+            with naming_clip(number, count):
+                clips.append(choose_track(source, film, request.track_number, request.missing))
+        tracks = [clip.track for clip in clips if clip.track is not None]
+        if not tracks:
+            raise UnusableFile("None of the clips has sound.")
+        async with Reel(studio, clips, grid_of(tracks), priority=priority) as reel:
+            yield reel
+
+
+@asynccontextmanager
+async def opened_films(
+    studio: Studio,
+    uris: Sequence[str],
+    open_source: Open,
+    *,
+    progress: ClipProgress = lambda _number, _have, _all: None,
+) -> AsyncIterator[list[tuple[SourceFile, Film]]]:
+    """Every clip as a file of this disk, with what is in it, for the block; several are opened at once."""
+    places = asyncio.Semaphore(_AT_ONCE)
+    async with AsyncExitStack() as held:
+
+        async def open_one(number: int) -> tuple[SourceFile, Film]:
+            async with places:
+                with naming_clip(number, len(uris)):
+                    opening = open_source(uris[number], lambda have, most: progress(number, have, most))
+                    source = await held.enter_async_context(opening)
+                    return source, await studio.contents.film(source)
+
+        yield await all_of([open_one(number) for number in range(len(uris))])
+
+
+def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMissing) -> ReelClip:
+    """The clip with the track of that number. Pure. Raises UnusableFile, MissingTrack with the tracks there are."""
+    if not film.tracks:
+        return ReelClip(source, film, None, _silent_seconds(film, on_missing))
+    if number >= len(film.tracks):
+        raise MissingTrack(
+            f"There is no audio track {number}. There are: {describe_tracks(film.tracks)}.",
+            members={"tracks": track_members(film.tracks)},
+        )
+    track = film.tracks[number]
+    if not track.sample_rate or not track.channels:
+        raise UnusableFile(f"The sound of track {number} ({track.codec}) is of a kind that isn't known.")
+    return ReelClip(source, film, track)
+
+
+def _silent_seconds(film: Film, on_missing: OnMissing) -> float:
+    if on_missing == "error":
+        raise UnusableFile('There is no sound in this file. on_missing can be "silence" or "skip".')
+    if on_missing == "silence" and film.duration_seconds is None:
+        raise UnusableFile("There is no sound in this file, and it doesn't say how long its silence would be.")
+    return film.duration_seconds or 0.0 if on_missing == "silence" else 0.0

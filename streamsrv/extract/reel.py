@@ -1,0 +1,207 @@
+"""The clips of one request on one grid: cut into steps and read, as far as they have been decoded."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from streamsrv.errors import Problem
+from streamsrv.extract.cursor import Content, sources_digest
+from streamsrv.extract.decode import ClipTask
+from streamsrv.extract.shared import outcome_of
+from streamsrv.extract.sources import SourceFile
+from streamsrv.extract.studio import Studio
+from streamsrv.extract.timeline import Piece, Position, Reach, Step, cut_step, samples_in
+from streamsrv.media.arguments import Pcm
+from streamsrv.media.film import Film, Track
+
+# Long enough that a file for each costs nothing, short enough that the first one is there at once.
+_CHUNK_SECONDS = 10
+_SILENCE_BYTES = 1 << 18
+
+
+class Playing(Protocol):
+    """A clip whose samples can be had, as far as they are there."""
+
+    @property
+    def reach(self) -> Reach: ...
+
+    async def wait(self, samples: int) -> Reach:
+        """Wait until more than so many samples are there, or all."""
+
+    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        """Give the samples from `start` up to, not including, `stop`, which are there, as raw bytes in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """A clip without sound."""
+
+    samples: int
+    frame_bytes: int
+
+    @property
+    def reach(self) -> Reach:
+        return Reach(self.samples, is_whole=True)
+
+    async def wait(self, _samples: int) -> Reach:
+        return self.reach
+
+    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+        left = (stop - start) * self.frame_bytes
+        while left:
+            count = min(left, _SILENCE_BYTES)
+            yield bytes(count)
+            left -= count
+
+
+@dataclass(frozen=True, slots=True)
+class ReelClip:
+    """One clip: its file and its track. Without a track it is silence of so many seconds."""
+
+    source: SourceFile
+    film: Film
+    track: Track | None
+    silent_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """About how long it is."""
+        return self.silent_seconds if self.track is None else self.film.duration_seconds or 0.0
+
+
+class Reel:
+    """`async with` it. A clip is decoded from when it is first needed, at the latest."""
+
+    def __init__(self, studio: Studio, clips: Sequence[ReelClip], grid: Pcm, *, priority: int) -> None:
+        self.grid = grid
+        self._studio = studio
+        self._clips = clips
+        self._priority = priority
+        self._starts: dict[int, asyncio.Task[Playing | Exception]] = {}
+        self._lent: dict[int, ExitStack] = {}
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> "Reel":
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._starts.values():
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+        for number in list(self._lent):
+            self.put_away(number)
+
+    def __len__(self) -> int:
+        return len(self._clips)
+
+    @property
+    def seconds(self) -> float:
+        """About how long all clips are together."""
+        return sum(clip.seconds for clip in self._clips)
+
+    @property
+    def sources(self) -> list[SourceFile]:
+        return [clip.source for clip in self._clips]
+
+    async def digest(self, count: int) -> bytes:
+        """Tell the content of the first `count` sources, as this grid has it, from every other."""
+        contents = await asyncio.gather(*(self._content(number) for number in range(count)))
+        return sources_digest(contents, self.grid)
+
+    async def step(self, start: Position, segment_samples: int) -> Step:
+        """Cut the segment at `start`, once enough is known of the clips that it reaches into."""
+        reach = [Reach(0, is_whole=False)] * len(self)
+        while (step := cut_step(start, segment_samples, reach)) is None:
+            number = next(number for number in range(start.clip, len(self)) if not reach[number].is_whole)
+            reach[number] = await self._wait(number, reach[number].samples)
+        return step
+
+    async def read(self, pieces: Sequence[Piece]) -> AsyncIterator[bytes]:
+        """Give the samples of these pieces, which are there, one after the other."""
+        for piece in pieces:
+            clip = await self.clip(piece.clip)
+            async for data in clip.read(piece.start, piece.stop):
+                yield data
+
+    async def read_all(self) -> AsyncIterator[bytes]:
+        """Give all samples of all clips. As many clips as can be are decoded at once, but not all in advance."""
+        for number in range(len(self)):
+            for ahead in range(number, min(len(self), number + self._studio.clips.at_once + 1)):
+                self.begin(ahead)
+            at, reach = 0, Reach(0, is_whole=False)
+            while not reach.is_whole:
+                reach = await self._wait(number, at)
+                async for data in self.read([Piece(number, at, reach.samples)] if reach.samples > at else []):
+                    yield data
+                at = reach.samples
+            self.put_away(number)
+
+    def begin(self, number: int) -> None:
+        """Begin to decode a clip, if that hasn't been begun."""
+        if number not in self._starts:
+            self._starts[number] = self._tasks.create_task(outcome_of(partial(self._start, number)))
+
+    async def clip(self, number: int) -> Playing:
+        """The clip, which is being decoded."""
+        self.begin(number)
+        clip = await asyncio.shield(self._starts[number])
+        if isinstance(clip, Exception):
+            raise clip
+        return clip
+
+    def put_away(self, number: int) -> None:
+        """The clip isn't needed any more."""
+        if (lent := self._lent.pop(number, None)) is not None:
+            lent.close()
+
+    async def _wait(self, number: int, samples: int) -> Reach:
+        with naming_clip(number, len(self)):
+            return await (await self.clip(number)).wait(samples)
+
+    async def _content(self, number: int) -> Content:
+        with naming_clip(number, len(self)):
+            return await self._studio.contents.content(self._clips[number].source)
+
+    async def _start(self, number: int) -> Playing:
+        clip = self._clips[number]
+        if clip.track is None:
+            samples = samples_in(clip.silent_seconds, self.grid) if clip.silent_seconds else 0
+            return Silence(samples, self.grid.frame_bytes)
+        content = await self._studio.contents.content(clip.source)
+        lent = self._lent[number] = ExitStack()
+        return lent.enter_context(
+            self._studio.clips.lend(
+                self._task(clip, clip.track), clip.source, content.sha256.hex(), priority=self._priority
+            )
+        )
+
+    def _task(self, clip: ReelClip, track: Track) -> ClipTask:
+        return ClipTask(
+            tools=self._studio.tools,
+            source=clip.source.path,
+            identity=clip.source.identity,
+            film=clip.film,
+            track=track,
+            grid=self.grid,
+            folder=Path(),
+            chunk_samples=_CHUNK_SECONDS * self.grid.sample_rate,
+            max_seconds=self._studio.max_seconds,
+        )
+
+
+@contextmanager
+def naming_clip(number: int, count: int) -> Iterator[None]:
+    """Say of a problem in the block with which of `count` clips it is, in its words and as a member `clip`."""
+    try:
+        yield
+    except Problem as problem:
+        if "clip" in problem.members:
+            raise
+        words = f"Clip {number + 1}: {problem.detail}" if count > 1 else problem.detail
+        named = type(problem)(words, headers=problem.headers, members={**problem.members, "clip": number})
+        raise named from problem

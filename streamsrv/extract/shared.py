@@ -1,0 +1,81 @@
+"""Work that many ask for at once and that is done once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar, cast
+
+from streamsrv.errors import InternalError
+
+T = TypeVar("T")
+
+
+class SharedWork:
+    """`async with` it. Whoever asks for what is being done already waits for that.
+
+    Work goes on as long as anybody waits for it, and is cancelled when the last one has left.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[Hashable, asyncio.Task[Any]] = {}
+        self._waiting: dict[Hashable, int] = {}
+        self._tasks = asyncio.TaskGroup()
+
+    async def __aenter__(self) -> Self:
+        await self._tasks.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await self._tasks.__aexit__(None, None, None)
+
+    async def run(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
+        """Do it, or wait for the one who does what has this key. All get the same result, or the same error."""
+        task = self._running.get(key)
+        if task is None:
+            task = self._running[key] = self._tasks.create_task(outcome_of(work))
+            self._waiting[key] = 0
+        self._waiting[key] += 1
+        try:
+            result = await asyncio.shield(task)
+        finally:
+            self._leave(key, task)
+        if isinstance(result, Exception):
+            raise result
+        return cast(T, result)
+
+    def _leave(self, key: Hashable, task: asyncio.Task[Any]) -> None:
+        if self._running.get(key) is not task:
+            return
+        self._waiting[key] -= 1
+        if task.done() or self._waiting[key] == 0:
+            task.cancel()
+            del self._running[key], self._waiting[key]
+
+
+async def outcome_of(work: Callable[[], Awaitable[T]]) -> T | Exception:
+    """What came of it; an error, too, is a result, since one that leaves a task of a group ends all others."""
+    try:
+        return await work()
+    except Exception as error:
+        return error
+
+
+async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
+    """Do all of it at the same time. The first error ends the rest, and is raised as it is."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = [tasks.create_task(each) for each in work]
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
+    return [task.result() for task in running]
+
+
+def first_error(error: BaseException) -> Exception:
+    """The one thing that went wrong in a group of tasks."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error if isinstance(error, Exception) else InternalError(repr(error))

@@ -1,0 +1,122 @@
+"""One segment at a time: the same cursor and videos always give the same file and the same next cursor."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from streamsrv.errors import BadCursor, InternalError, SourceChanged
+from streamsrv.extract.cursor import Cursor, read_cursor, write_cursor
+from streamsrv.extract.opening import opened_reel
+from streamsrv.extract.reel import Reel
+from streamsrv.extract.schema import SegmentRequest
+from streamsrv.extract.shared import SharedWork
+from streamsrv.extract.studio import Studio
+from streamsrv.extract.timeline import Position, Step, samples_in
+from streamsrv.jobs.results import Result
+
+# Somebody waits for a segment; a whole extraction can wait.
+PRIORITY = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A step's answer. `file` is a storage key; behind the last segment there is none."""
+
+    cursor: str
+    file: str | None
+    facts: dict[str, Any]
+
+
+class Steps:
+    """Makes segments. Two who ask for the same one at once share the work; who asks later gets what was kept."""
+
+    def __init__(self, studio: Studio, work: SharedWork, secret: bytes) -> None:
+        self._studio = studio
+        self._work = work
+        self._secret = secret
+
+    async def step(self, request: SegmentRequest, subject: str) -> Segment:
+        """The segment that begins at the request's cursor.
+
+        Raises BadCursor for one of another request, SourceChanged where a source isn't what it was when the cursor was
+        given, and what is wrong with a clip.
+        """
+        asked = request.digest(subject)
+        start = self._read(request, asked)
+        return await self._work.run(("step", asked, request.cursor), lambda: self._step(request, subject, start))
+
+    def _read(self, request: SegmentRequest, asked: bytes) -> Cursor | None:
+        if not request.cursor:
+            return None
+        cursor = read_cursor(request.cursor, self._secret)
+        if cursor.request_digest != asked:
+            raise BadCursor("The cursor belongs to another list of videos, or to other options.")
+        return cursor
+
+    async def _step(self, request: SegmentRequest, subject: str, start: Cursor | None) -> Segment:
+        # A walk goes on with the content that it began with; only its beginning looks for a newer one.
+        opening = self._studio.sources.current if start is None else self._studio.sources.kept
+        async with opened_reel(self._studio, request, opening, priority=PRIORITY) as reel:
+            begin = start or Cursor(Position(), 0, request.digest(subject), b"")
+            if start is not None:
+                await self._check_sources(reel, start)
+            if begin.position.clip >= len(reel):
+                return Segment(request.cursor or "", None, _facts(reel, begin, samples=0, priming=0, done=True))
+            key = f"step.{begin.request_digest.hex()}.{begin.position.clip}.{begin.position.sample}"
+            kept = await self._studio.archive.find(key)
+            if kept is None or not await _is_of(kept, reel):
+                kept = await self._make(request, subject, reel, begin, key)
+            return Segment(kept.facts["next"], kept.file, kept.facts["shown"])
+
+    async def _check_sources(self, reel: Reel, start: Cursor) -> None:
+        """All that lies before the cursor, and the clip that it is in, must be what it was."""
+        known = min(start.position.clip + 1, len(reel))
+        if await reel.digest(known) != start.sources_digest:
+            raise SourceChanged("A source has changed since the cursor was given. Begin anew, without a cursor.")
+
+    async def _make(self, request: SegmentRequest, subject: str, reel: Reel, begin: Cursor, key: str) -> Result:
+        if request.segment_seconds is None:
+            raise InternalError("A segment has a length.")
+        step = await reel.step(begin.position, samples_in(request.segment_seconds, reel.grid))
+        following = await self._cursor_behind(reel, begin, step)
+        through = min(step.next.clip + 1, len(reel))
+        async with self._studio.storage.scratch("segment") as folder:
+            made = await self._studio.encoder.encode(reel.read(step.pieces), reel.grid, request.form, folder)
+            priming = made.encoding.codec.priming_samples
+            shown = _facts(reel, begin, samples=made.samples, priming=priming, done=step.is_last)
+            return await self._studio.archive.keep(
+                made.path,
+                key=key,
+                subject=subject,
+                request=request.model_dump(),
+                cursor=request.cursor,
+                facts={
+                    "next": following,
+                    "through": through,
+                    "sources": (await reel.digest(through)).hex(),
+                    "shown": shown,
+                },
+            )
+
+    async def _cursor_behind(self, reel: Reel, begin: Cursor, step: Step) -> str:
+        known = min(step.next.clip + 1, len(reel))
+        sources = await reel.digest(known)
+        following = Cursor(step.next, begin.start_sample + step.samples, begin.request_digest, sources)
+        return write_cursor(following, self._secret)
+
+
+async def _is_of(kept: Result, reel: Reel) -> bool:
+    """Was it made of these very sources?"""
+    through: int = kept.facts["through"]
+    return through <= len(reel) and bool(kept.facts["sources"] == (await reel.digest(through)).hex())
+
+
+def _facts(reel: Reel, begin: Cursor, *, samples: int, priming: int, done: bool) -> dict[str, Any]:
+    rate = reel.grid.sample_rate
+    return {
+        "done": done,
+        "start_seconds": begin.start_sample / rate,
+        "duration_seconds": samples / rate,
+        "sample_rate": rate,
+        "channels": reel.grid.channels,
+        "priming_samples": priming,
+    }

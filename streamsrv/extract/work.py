@@ -1,0 +1,93 @@
+"""The whole as a job: the audio of all clips through one encoder, so that lossy formats have no seams."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from streamsrv.errors import Problem, UnusableFile
+from streamsrv.extract.opening import opened_reel
+from streamsrv.extract.progress import Progress
+from streamsrv.extract.reel import Reel
+from streamsrv.extract.schema import WholeRequest
+from streamsrv.extract.shared import first_error
+from streamsrv.extract.studio import Studio
+from streamsrv.jobs.assignment import Assignment
+from streamsrv.jobs.job import Job
+from streamsrv.jobs.results import Result
+
+PRIORITY = 10
+_TICK_SECONDS = 0.25
+
+
+class ExtractWork:
+    """The work of an extraction. Clips that were decoded before a crash aren't decoded again."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+
+    async def run(self, assignment: Assignment) -> Mapping[str, Any]:
+        """Make the file, unless it is there. What is wrong with a clip goes into the job's result, too."""
+        request = WholeRequest.model_validate(dict(assignment.job.options))
+        progress = Progress(len(request.video_files))
+        try:
+            async with _reporting(assignment, progress):
+                opening = opened_reel(
+                    self._studio, request, self._studio.sources.current, priority=PRIORITY, progress=progress.fetched
+                )
+                async with opening as reel:
+                    return await self._run(assignment.job, request, reel, progress)
+        except Problem as problem:
+            if "clip" in problem.members:
+                await assignment.report(clip=problem.members["clip"], tracks=problem.members.get("tracks"))
+            raise
+
+    async def discard(self, job: Job) -> None:
+        """Nothing is its own: files are kept by content, and go in their own time."""
+
+    async def _run(self, job: Job, request: WholeRequest, reel: Reel, progress: Progress) -> Mapping[str, Any]:
+        if reel.seconds > self._studio.max_seconds:
+            raise UnusableFile(
+                f"The clips are longer together than the {self._studio.max_seconds:g} seconds that one file may have."
+                " Take them in segments."
+            )
+        progress.opened(reel.seconds)
+        key = f"whole.{request.digest(job.subject).hex()}"
+        kept = await self._studio.archive.find(key)
+        if kept is None or kept.facts["sources"] != (await reel.digest(len(reel))).hex():
+            kept = await self._make(job, request, reel, key, progress)
+        stamps = [source.stamp for source in reel.sources]
+        return {"file": kept.file, "duration_seconds": kept.facts["seconds"], "stamps": stamps}
+
+    async def _make(self, job: Job, request: WholeRequest, reel: Reel, key: str, progress: Progress) -> Result:
+        async with self._studio.storage.scratch(f"extract.{job.id}") as folder:
+            made = await self._studio.encoder.encode(reel.read_all(), reel.grid, request.form, folder, progress.encoded)
+            return await self._studio.archive.keep(
+                made.path,
+                key=key,
+                subject=job.subject,
+                request=request.model_dump(),
+                facts={
+                    "sources": (await reel.digest(len(reel))).hex(),
+                    "seconds": made.samples / made.grid.sample_rate,
+                },
+            )
+
+
+@asynccontextmanager
+async def _reporting(assignment: Assignment, progress: Progress) -> AsyncIterator[None]:
+    """Tell the job how far the block is, again and again."""
+
+    async def report() -> None:
+        while True:
+            facts = progress.news()
+            await assignment.report(progress.percent, **facts)
+            await asyncio.sleep(_TICK_SECONDS)
+
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            reporting = tasks.create_task(report())
+            yield
+            reporting.cancel()
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
