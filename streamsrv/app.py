@@ -77,7 +77,7 @@ def create_app(config: Config, tools: FfmpegTools) -> web.Application:
     extract_work = ExtractWork(extraction.studio)
     works = {
         JobKind.HLS: Work(hls_work.run, hls_work.discard, hls_work.settle),
-        JobKind.EXTRACT: Work(extract_work.run, extract_work.discard),
+        JobKind.EXTRACT: Work(extract_work.run, extract_work.discard, slots=config.extract.slots),
     }
     runner = _runner(config, house.store, works)
     routes = [

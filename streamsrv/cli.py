@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -14,7 +15,7 @@ from streamsrv import __version__
 from streamsrv.config import Config, load_config, shipped
 from streamsrv.errors import Problem
 from streamsrv.media.tools import find_tools
-from streamsrv.server import CannotStart, run
+from streamsrv.server import CannotStart, check_outbound, run
 
 # sysexits.h: something is wrong with the configuration, and trying again won't help.
 _EX_CONFIG = 78
@@ -72,7 +73,13 @@ def doctor(file: Path | None, data_dir: Path | None) -> None:
 
 
 async def _examine(config: Config) -> list[tuple[bool, str]]:
-    return [*await _examine_ffmpeg(config), _examine_data_dir(config.server.data_dir), _examine_page()]
+    return [
+        *await _examine_ffmpeg(config),
+        _examine_data_dir(config.server.data_dir),
+        *_examine_media_roots(config.extract.media_roots),
+        _examine_outbound(config),
+        _examine_page(),
+    ]
 
 
 async def _examine_ffmpeg(config: Config) -> list[tuple[bool, str]]:
@@ -90,6 +97,29 @@ def _examine_data_dir(data_dir: Path) -> tuple[bool, str]:
     if not os.access(existing, os.W_OK | os.X_OK):
         return False, f"The data directory {folder} can't be written to. Choose another with --data-dir."
     return True, f"The data directory is {folder}."
+
+
+def _examine_media_roots(roots: Sequence[Path]) -> list[tuple[bool, str]]:
+    if not roots:
+        return [(True, "Videos are extracted from web servers only: there are no media roots (extract.media_roots).")]
+    return [_examine_media_root(root) for root in roots]
+
+
+def _examine_media_root(root: Path) -> tuple[bool, str]:
+    if not root.is_dir():
+        return False, f"The media root {root} isn't a folder. Make it, or name another in extract.media_roots."
+    if not os.access(root, os.R_OK | os.X_OK):
+        return False, f"The media root {root} can't be read by this user."
+    return True, f"Videos below {root} can be extracted from."
+
+
+def _examine_outbound(config: Config) -> tuple[bool, str]:
+    try:
+        check_outbound(config)
+    except CannotStart as error:
+        return False, str(error)
+    more = f", and {', '.join(config.outbound.allow)}" if config.outbound.allow else ""
+    return True, f"Videos are downloaded from the public internet{more}."
 
 
 def _examine_page() -> tuple[bool, str]:

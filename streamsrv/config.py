@@ -107,6 +107,7 @@ class ConvertSettings(Section):
 
 class ExtractSettings(Section):
     media_roots: Annotated[list[Path], NoDecode]
+    concurrency: int = Field(ge=0)
     segment_seconds: float = Field(ge=0.1, le=3600)
     max_clips: int = Field(ge=1, le=10_000)
     max_requests: int = Field(ge=1)
@@ -115,6 +116,10 @@ class ExtractSettings(Section):
     downloads_bytes: int = Field(gt=0)
     clips_bytes: int = Field(gt=0)
     retention_days: float = Field(ge=0)
+
+    @property
+    def slots(self) -> int:
+        return self.concurrency or os.cpu_count() or 1
 
     @field_validator("media_roots")
     @classmethod

@@ -18,6 +18,7 @@ from streamsrv.app import create_app
 from streamsrv.config import Config, LogSettings
 from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.outbound.addresses import Allowed
 from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
 
 log = structlog.stdlib.get_logger()
@@ -88,8 +89,17 @@ def allow_many_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def check_outbound(config: Config) -> None:
+    """Raises CannotStart where `outbound.allow` names something that can't be connected to."""
+    try:
+        Allowed.parse(config.outbound.allow)
+    except ValueError as error:
+        raise CannotStart(f"outbound.allow can't be used: {error}.") from error
+
+
 async def serve(config: Config) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotStart."""
+    check_outbound(config)
     allow_many_files()
     keep_large_buffers()
     tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)

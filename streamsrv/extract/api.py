@@ -186,7 +186,7 @@ class ExtractApi:
             return job
         stamps = job.result["stamps"]
         is_old = None in stamps and time.time() - (job.completed_at or 0.0) > self._fresh_seconds
-        if is_old or await self._archive.locate(file_name(job.result["file"])) is None:
+        if is_old or not await self._archive.has(file_name(job.result["file"])):
             return None
         return job if await self._sources.are_as_before(asked.video_files, stamps) else None
 
@@ -209,7 +209,7 @@ class ExtractApi:
     async def _audio_file(self, request: web.Request, job: Job) -> str | None:
         """The address of a completed extraction's file; None where there is none yet, or none any more."""
         name = file_name(job.result.get("file", ""))
-        if job.status is not JobStatus.COMPLETED or await self._archive.locate(name) is None:
+        if job.status is not JobStatus.COMPLETED or not await self._archive.has(name):
             return None
         return f"{self._origin(request)}/extracted/{name}"
 

@@ -86,12 +86,17 @@ class Archive:
 
     async def locate(self, name: str) -> Path | None:
         """The file of that name, None where there is none; that counts as a use of it."""
-        if _NAME.fullmatch(name) is None:
-            return None
-        path = await self._storage.locate(f"{_FOLDER}/{name}")
+        path = await self._locate(name)
         if path is not None:
             await self._use(f"{_FOLDER}/{name}")
         return path
+
+    async def has(self, name: str) -> bool:
+        """Is there a file of that name?"""
+        return await self._locate(name) is not None
+
+    async def _locate(self, name: str) -> Path | None:
+        return await self._storage.locate(f"{_FOLDER}/{name}") if _NAME.fullmatch(name) else None
 
     async def _use(self, file: str) -> None:
         with suppress(DiskFull):  # a file can be had all the same

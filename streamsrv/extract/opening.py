@@ -1,10 +1,11 @@
 """From a request to its reel: open every clip, look into it, choose its track, and find the grid for all."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import TypeVar
 
-from streamsrv.errors import MissingTrack, UnusableFile
+from streamsrv.errors import MissingTrack, SourceChanged, UnusableFile
 from streamsrv.extract.reel import Reel, ReelClip, naming_clip
 from streamsrv.extract.schema import OnMissing, WholeRequest
 from streamsrv.extract.shared import all_of
@@ -18,6 +19,8 @@ from streamsrv.media.film import Film
 Open = Callable[[str, Progress | None], AbstractAsyncContextManager[SourceFile]]
 # Told the number of the clip, the bytes that are there, and those there will be if that is known.
 ClipProgress = Callable[[int, int, int | None], None]
+
+T = TypeVar("T")
 
 _AT_ONCE = 8
 
@@ -68,6 +71,14 @@ async def opened_films(
                     return source, await studio.contents.film(source)
 
         yield await all_of([open_one(number) for number in range(len(uris))])
+
+
+async def again_if_changed(work: Callable[[], Awaitable[T]]) -> T:
+    """Do it, and once more where a file changed meanwhile: often only its name did, or who may read it."""
+    try:
+        return await work()
+    except SourceChanged:
+        return await work()
 
 
 def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMissing) -> ReelClip:

@@ -1,11 +1,12 @@
 """One segment at a time: the same cursor and videos always give the same file and the same next cursor."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from streamsrv.errors import BadCursor, InternalError, SourceChanged
 from streamsrv.extract.cursor import Cursor, read_cursor, write_cursor
-from streamsrv.extract.opening import opened_reel
+from streamsrv.extract.opening import again_if_changed, opened_reel
 from streamsrv.extract.reel import Reel
 from streamsrv.extract.schema import SegmentRequest
 from streamsrv.extract.shared import SharedWork
@@ -42,7 +43,8 @@ class Steps:
         """
         asked = request.digest(subject)
         start = self._read(request, asked)
-        return await self._work.run(("step", asked, request.cursor), lambda: self._step(request, subject, start))
+        step = partial(self._step, request, subject, start)
+        return await self._work.run(("step", asked, request.cursor), lambda: again_if_changed(step))
 
     def _read(self, request: SegmentRequest, asked: bytes) -> Cursor | None:
         if not request.cursor:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 from streamsrv.errors import Problem, UnusableFile
-from streamsrv.extract.opening import opened_reel
+from streamsrv.extract.opening import again_if_changed, opened_reel
 from streamsrv.extract.progress import Progress
 from streamsrv.extract.reel import Reel
 from streamsrv.extract.schema import WholeRequest
@@ -32,11 +33,7 @@ class ExtractWork:
         progress = Progress(len(request.video_files))
         try:
             async with _reporting(assignment, progress):
-                opening = opened_reel(
-                    self._studio, request, self._studio.sources.current, priority=PRIORITY, progress=progress.fetched
-                )
-                async with opening as reel:
-                    return await self._run(assignment.job, request, reel, progress)
+                return await again_if_changed(partial(self._run, assignment.job, request, progress))
         except Problem as problem:
             if "clip" in problem.members:
                 await assignment.report(clip=problem.members["clip"], tracks=problem.members.get("tracks"))
@@ -45,7 +42,14 @@ class ExtractWork:
     async def discard(self, job: Job) -> None:
         """Nothing is its own: files are kept by content, and go in their own time."""
 
-    async def _run(self, job: Job, request: WholeRequest, reel: Reel, progress: Progress) -> Mapping[str, Any]:
+    async def _run(self, job: Job, request: WholeRequest, progress: Progress) -> Mapping[str, Any]:
+        opening = self._studio.sources.current
+        async with opened_reel(self._studio, request, opening, priority=PRIORITY, progress=progress.fetched) as reel:
+            kept = await self._find_or_make(job, request, reel, progress)
+            stamps = [source.stamp for source in reel.sources]
+            return {"file": kept.file, "duration_seconds": kept.facts["seconds"], "stamps": stamps}
+
+    async def _find_or_make(self, job: Job, request: WholeRequest, reel: Reel, progress: Progress) -> Result:
         if reel.seconds > self._studio.max_seconds:
             raise UnusableFile(
                 f"The clips are longer together than the {self._studio.max_seconds:g} seconds that one file may have."
@@ -56,8 +60,7 @@ class ExtractWork:
         kept = await self._studio.archive.find(key)
         if kept is None or kept.facts["sources"] != (await reel.digest(len(reel))).hex():
             kept = await self._make(job, request, reel, key, progress)
-        stamps = [source.stamp for source in reel.sources]
-        return {"file": kept.file, "duration_seconds": kept.facts["seconds"], "stamps": stamps}
+        return kept
 
     async def _make(self, job: Job, request: WholeRequest, reel: Reel, key: str, progress: Progress) -> Result:
         async with self._studio.storage.scratch(f"extract.{job.id}") as folder:

@@ -52,8 +52,10 @@ class Work:
     fault, and the job is tried again. It is cancelled when the job is, and should then leave no process behind.
     `settle` removes what a completed job no longer needs, `discard` removes all files of a job. Both may be called
     again, and for a job that has none.
+    Jobs of a kind that waits for others, as for downloads, have `slots` of their own, so that they hold up nobody.
     """
 
     run: Callable[[Assignment], Awaitable[Mapping[str, Any] | None]]
     discard: Callable[[Job], Awaitable[None]]
     settle: Callable[[Job], Awaitable[None]] | None = None
+    slots: int | None = None

@@ -227,17 +227,18 @@ SELECT segments.* FROM segments JOIN jobs ON jobs.sequence = segments.job WHERE 
 SELECT segments.* FROM segments JOIN jobs ON jobs.sequence = segments.job WHERE jobs.id = :id AND name = :name;
 
 -- name: list_ahead
--- The waiting jobs that will be claimed before this one, in that order.
-SELECT ahead.* FROM jobs AS mine JOIN jobs AS ahead ON ahead.status = 'Pending' AND ahead.accepted_at IS NOT NULL
+-- The waiting jobs of its kind that will be claimed before this one, in that order.
+SELECT ahead.* FROM jobs AS mine
+JOIN jobs AS ahead ON ahead.status = 'Pending' AND ahead.accepted_at IS NOT NULL AND ahead.kind = mine.kind
 WHERE mine.id = :id AND mine.status = 'Pending' AND mine.accepted_at IS NOT NULL
     AND (ahead.accepted_at + ahead.priority * :ageing_seconds, ahead.sequence)
         < (mine.accepted_at + mine.priority * :ageing_seconds, mine.sequence)
 ORDER BY ahead.accepted_at + ahead.priority * :ageing_seconds, ahead.sequence LIMIT :limit;
 
 -- name: count_position
--- Count the waiting jobs up to and with this one; 0 when it doesn't wait.
+-- Count the waiting jobs of its kind up to and with this one; 0 when it doesn't wait.
 SELECT count(*) AS position FROM jobs AS mine
-JOIN jobs AS other ON other.status = 'Pending' AND other.accepted_at IS NOT NULL
+JOIN jobs AS other ON other.status = 'Pending' AND other.accepted_at IS NOT NULL AND other.kind = mine.kind
 WHERE mine.id = :id AND mine.status = 'Pending' AND mine.accepted_at IS NOT NULL
     AND (other.accepted_at + other.priority * :ageing_seconds, other.sequence)
         <= (mine.accepted_at + mine.priority * :ageing_seconds, mine.sequence);

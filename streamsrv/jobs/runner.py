@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
@@ -12,7 +13,7 @@ import structlog
 from streamsrv.errors import DiskFull, Problem
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.attempt import RETRY_SECONDS, Attempt
-from streamsrv.jobs.job import JobKind, Lease
+from streamsrv.jobs.job import Job, JobKind, Lease
 from streamsrv.jobs.retention import Retention
 from streamsrv.jobs.store import JobStore
 
@@ -24,6 +25,8 @@ log = structlog.stdlib.get_logger()
 
 class Runner:
     """Works on `slots` accepted jobs at a time, and besides on `upload_slots` jobs whose upload is still arriving.
+
+    Kinds of work that have slots of their own don't count among them.
 
     `async with` settles what a former server left and starts; at the end the running jobs go back to wait, uncounted.
     """
@@ -46,7 +49,7 @@ class Runner:
         self._lease_seconds = lease_seconds
         self._retention = Retention(store, works, days=retention_days, is_running=self._is_running)
         self._clock = clock
-        self._running: dict[asyncio.Task[None], str] = {}
+        self._running: dict[asyncio.Task[None], Job] = {}
         self._uploading: dict[asyncio.Task[None], str] = {}
         self._refused: dict[str, str] = {}
         self._group = asyncio.TaskGroup()
@@ -122,14 +125,25 @@ class Runner:
             await self._queue_changed.wait()
 
     async def _fill_slots(self) -> None:
-        while len(self._running) < self._slots and not self._stopped.is_set():
-            lease = await self._store.claim(self._works.keys())
+        while (kinds := self._kinds_with_slots()) and not self._stopped.is_set():
+            lease = await self._store.claim(kinds)
             if lease is None:
                 return
             task = self._group.create_task(self._attend(lease))
-            self._running[task] = lease.job.id
+            self._running[task] = lease.job
             task.add_done_callback(self._forget)
             await asyncio.sleep(0)  # a task that is cancelled before it has begun couldn't put its job back
+
+    def _kinds_with_slots(self) -> list[JobKind]:
+        """The kinds of which another job can be worked on now."""
+        running = Counter(job.kind for job in self._running.values())
+        sharing = sum(count for kind, count in running.items() if self._works[kind].slots is None)
+        kinds = []
+        for kind, work in self._works.items():
+            taken, most = (sharing, self._slots) if work.slots is None else (running[kind], work.slots)
+            if taken < most:
+                kinds.append(kind)
+        return kinds
 
     async def _attend_upload(self, job_id: str, claimed: asyncio.Future[bool]) -> None:
         try:
@@ -184,7 +198,7 @@ class Runner:
         await self._retention.remove_old(self._clock())
 
     def _is_running(self, job_id: str) -> bool:
-        return job_id in self._running.values() or job_id in self._uploading.values()
+        return job_id in self._uploading.values() or any(job.id == job_id for job in self._running.values())
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do one step; when it fails, say so and come back soon instead of ending the runner."""

@@ -161,10 +161,10 @@ class JobStore(Protocol):
         """
 
     async def position(self, job_id: str) -> int | None:
-        """Give the place in the queue, 1 being the next; None unless the job is accepted and waits."""
+        """Give the place in the queue of its kind, 1 being the next; None unless the job is accepted and waits."""
 
     async def ahead_of(self, job_id: str, limit: int) -> list[Job]:
-        """List the first `limit` of the waiting jobs that will be claimed before this one."""
+        """List the first `limit` of the waiting jobs of its kind that will be claimed before this one."""
 
     async def recent_completed(self, kind: JobKind, limit: int) -> list[Job]:
         """List the jobs that were completed last, last first."""

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -32,10 +33,11 @@ class Studio:
         self.discarded: list[str] = []
         self.most_working = 0
         self.discard_fails = False
+        self.more: dict[JobKind, Work] = {}
 
     @property
     def works(self) -> dict[JobKind, Work]:
-        return {JobKind.HLS: Work(run=self.run, discard=self.discard)}
+        return {JobKind.HLS: Work(run=self.run, discard=self.discard), **self.more}
 
     async def run(self, assignment: Assignment) -> dict | None:
         job_id = assignment.job.id
@@ -154,6 +156,23 @@ async def test_n_jobs_work_at_a_time(store, studio):
     assert {(job.status, job.progress) for job in jobs} == {(JobStatus.COMPLETED, 100.0)}
     assert {job.result["worked"] for job in jobs} == {True}
     assert (studio.most_working, studio.started, studio.discarded) == (2, list("abcde"), [])
+
+
+async def test_a_kind_with_slots_of_its_own_holds_up_nobody(store, studio):
+    """Jobs of a kind with its own slots wait for each other only, and have a queue of their own."""
+    extraction = Job(id="x", kind=JobKind.EXTRACT, created_at=time.time(), accepted_at=time.time())
+    for job_id in "xyz":
+        await store.submit(replace(extraction, id=job_id))
+    await queue(store, *"abc")
+    studio.more = {JobKind.EXTRACT: Work(run=studio.run, discard=studio.discard, slots=1)}
+    async with running(store, studio):
+        await until(lambda: len(studio.working) == 3)
+        assert sorted(studio.working) == ["a", "b", "x"]
+        assert [await store.position(job_id) for job_id in "cyz"] == [1, 1, 2]
+        studio.go.set()
+        jobs = [await ended(store, job_id) for job_id in "abcxyz"]
+    assert {job.status for job in jobs} == {JobStatus.COMPLETED}
+    assert studio.most_working == 3
 
 
 async def test_a_job_that_is_accepted_later_starts_at_once(store, studio):
