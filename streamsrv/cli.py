@@ -35,6 +35,8 @@ _DATA_DIR = click.option(
 def main() -> None:
     """A self-hosted audio server: upload a song, get it in another format or hear it while it is still being made.
 
+    It extracts the audio of videos, too: from web servers, and from folders that extract.media_roots names.
+
     Settings come from config/default.toml, then --config, then variables like STREAMSRV_JOBS__CONCURRENCY, then flags.
     """
 

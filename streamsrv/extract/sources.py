@@ -118,7 +118,7 @@ class Sources:
         try:
             path = wanted.resolve(strict=True)
         except (OSError, RuntimeError) as error:  # RuntimeError: links in a circle
-            if self._is_below(Path(os.path.normpath(wanted))):
+            if self._is_below(Path(os.path.realpath(wanted))):
                 raise UnusableFile("There is no such file.") from error
             raise RefusedAddress(_OUTSIDE) from error
         if not self._is_below(path):
