@@ -26,16 +26,22 @@ export function sentence(status, text) {
 	}
 }
 
-/** The reply's JSON, or null for 404. */
-export async function call(path, method = "GET") {
-	let response;
+/** The reply, whatever it is; `options` are those of fetch. */
+export async function ask(path, options) {
+	const signal = options.signal ?? AbortSignal.timeout(15_000);
 	try {
-		response = await fetch(path, { method, cache: "no-store", signal: AbortSignal.timeout(15_000) });
+		const response = await fetch(path, { cache: "no-store", ...options, signal });
+		noteReachable(true);
+		return response;
 	} catch {
-		noteReachable(false);
+		if (!options.signal?.aborted) noteReachable(false);
 		throw new Error("The server can't be reached.");
 	}
-	noteReachable(true);
+}
+
+/** The reply's JSON, or null for 404. */
+export async function call(path, method = "GET") {
+	const response = await ask(path, { method });
 	if (response.status === 404) return null;
 	const text = await response.text();
 	if (!response.ok) throw new Error(sentence(response.status, text));
@@ -52,9 +58,9 @@ export const deleteJob = (id) => call(jobPath(id), "DELETE");
 export const knock = () => call("/health");
 
 /** {jobs, next}, newest first. `statuses` of [] are all; `before` is an earlier answer's `next`. */
-export function listJobs({ statuses = [], before, limit }) {
+export function listJobs({ statuses = [], before, limit }, path = "/v1/stream/jobs") {
 	const query = { limit, ...(statuses.length && { status: statuses.join() }), ...(before && { before }) };
-	return call(`/v1/stream/jobs?${new URLSearchParams(query)}`);
+	return call(`${path}?${new URLSearchParams(query)}`);
 }
 
 export const eventsPath = (id) => `${jobPath(id)}/events`;

@@ -4,7 +4,7 @@ import { $, setIcon, setText } from "./elements.js";
 import { splitName } from "./format.js";
 import { toast } from "./notice.js";
 
-const BADGES = { sending: "send", working: "work", receiving: "save", failed: "fail", cancelled: "stop" };
+const BADGES = { sending: "send", working: "work", fetching: "save", receiving: "save", failed: "fail", cancelled: "stop" };
 
 function label(button, text) {
 	button.setAttribute("aria-label", text);
@@ -59,7 +59,7 @@ export class Card {
 
 	#offer(entry, playing) {
 		const name = this.#words.nameOf(entry);
-		const again = entry.upload ? "Retry" : "Choose again";
+		const again = entry.upload || entry.request ? "Retry" : "Choose again";
 		const offered = this.#words.offers(entry);
 		for (const part of ["play", "save", "link", "retry", "more", "cancel"]) this.#at[part].hidden = !offered.includes(part);
 		this.#at.badge.hidden = offered.includes("play");
@@ -67,12 +67,12 @@ export class Card {
 		setIcon(this.#at.play, playing ? "pause" : "play");
 		label(this.#at.play, `${playing ? "Pause" : offered.includes("cancel") ? "Play what is ready of" : "Play"} ${name}`);
 		label(this.#at.save, `Download ${name}`);
-		label(this.#at.link, `Copy the m3u8 link of ${name}`);
+		label(this.#at.link, `Copy the ${this.#words.LINK ?? "link"} of ${name}`);
 		label(this.#at.menu, `More about ${name}`);
 		label(this.#at.cancel, `Cancel ${name}`);
 		label(this.#at.retry, `${again} ${name}`);
 		setText(this.#at.again, again);
-		const { result } = entry.upload ?? {};
+		const result = entry.upload?.result ?? entry.result;
 		if (result) Object.assign(this.#at.save, { href: result.url, download: result.name });
 	}
 

@@ -13,7 +13,7 @@ export class Deck {
 	#manner;
 	#cards = new Map();
 
-	/** `manner` is as Card takes it, and `isOn(id)`: what the player does with an entry. */
+	/** `manner` is as Card takes it, `isOn(id)`: what the player does with an entry, and perhaps `adorn(element, id)` for a new card. */
 	constructor(entries, manner) {
 		this.#entries = entries;
 		this.#manner = manner;
@@ -33,6 +33,7 @@ export class Deck {
 		if (!this.#cards.has(id)) {
 			this.#cards.set(id, new Card(this.#manner));
 			this.refresh(id);
+			this.#manner.adorn?.(this.#cards.get(id).element, id);
 		}
 		return this.#cards.get(id).element;
 	}

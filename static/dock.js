@@ -68,7 +68,7 @@ export class Dock {
 		const { key, target } = event;
 		// Fields have their own use for these keys, sliders for arrows, and buttons for space.
 		const isSlider = target.type === "range";
-		const isTaken = event.ctrlKey || event.metaKey || event.altKey || (target.closest("input, select") && !isSlider);
+		const isTaken = event.ctrlKey || event.metaKey || event.altKey || (target.closest("input, select, textarea") && !isSlider);
 		if (!this.#player.source || isTaken) return;
 		if (["ArrowLeft", "ArrowRight"].includes(key) && !isSlider) this.#go(this.#player.time + STEPS[key]);
 		else if (key === " " && !target.closest("button, a")) this.#player.toggle();

@@ -1,6 +1,5 @@
 // The list of jobs by day, with its filter and its older pages.
 
-import { listJobs } from "./api.js";
 import { Deck, place } from "./deck.js";
 import { $ } from "./elements.js";
 import { isActive } from "./entries.js";
@@ -15,20 +14,24 @@ const FILTERS = {
 };
 
 export class List {
+	#task;
 	#jobs;
+	#ask;
 	#deck;
 	#days = new Map();
 	#pages = new Map();
 	#filter = "all";
 
-	/** `manner` is as Deck takes it. */
-	constructor(jobs, manner) {
+	/** Inside of `task`; `ask` brings a page of jobs, as `listJobs` does, and `manner` is as Deck takes it. */
+	constructor(task, jobs, ask, manner) {
+		this.#task = task;
+		this.#ask = ask;
 		this.#jobs = jobs;
 		this.#deck = new Deck(jobs, manner);
 		jobs.addEventListener("change", ({ detail: { entry, before } }) => before?.state === entry.state || this.arrange());
 		jobs.addEventListener("remove", () => this.arrange());
-		$("load-more").addEventListener("click", () => this.load());
-		$("filter").addEventListener("change", ({ target }) => {
+		this.#at("load-more").addEventListener("click", () => this.load());
+		this.#at("filter").addEventListener("change", ({ target }) => {
 			this.#filter = target.value;
 			this.arrange();
 			if (!this.#pages.has(this.#filter)) this.load();
@@ -40,7 +43,7 @@ export class List {
 		const filter = this.#filter;
 		const query = { statuses: FILTERS[filter].statuses, before: this.#pages.get(filter)?.next, limit: PAGE };
 		// When the server can't be reached the page says so, and the watch asks again.
-		const page = await listJobs(query).catch(() => null);
+		const page = await this.#ask(query).catch(() => null);
 		if (page) {
 			this.#pages.set(filter, { next: page.next, oldest: page.next ? Date.parse(page.jobs.at(-1)?.created_at) : 0 });
 			page.jobs.forEach((job) => this.#jobs.heard(job));
@@ -63,11 +66,15 @@ export class List {
 			const name = day(new Date(entry.order));
 			days.set(name, [...(days.get(name) ?? []), this.#deck.show(entry)]);
 		}
-		place($("list"), [...days].map(([name, cards]) => this.#day(name, cards)));
-		$("stream-task").className = `task ${this.#jobs.all().length ? "filled" : "empty"}`;
-		$("nothing").hidden = visible.length > 0;
-		$("nothing").textContent = nothing;
-		$("load-more").hidden = !next;
+		place(this.#at("list"), [...days].map(([name, cards]) => this.#day(name, cards)));
+		this.#task.className = `task ${this.#jobs.all().length ? "filled" : "empty"}`;
+		this.#at("nothing").hidden = visible.length > 0;
+		this.#at("nothing").textContent = nothing;
+		this.#at("load-more").hidden = !next;
+	}
+
+	#at(name) {
+		return this.#task.querySelector(`.${name}`);
 	}
 
 	#day(name, cards) {

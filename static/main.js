@@ -12,6 +12,7 @@ import { Uploads } from "./uploads.js";
 const TASKS = {
 	stream: () => import("./stream.js"),
 	convert: () => import("./convert.js"),
+	extract: () => import("./extract.js"),
 };
 const shared = { uploads: new Uploads(), playback: new Playback() };
 const opened = new Map();

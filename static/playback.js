@@ -1,20 +1,17 @@
 // The one player of the page. It is loaded when something is first played.
 
-import { $ } from "./elements.js";
-
-function loadStyle() {
-	return new Promise((resolve) => {
-		const link = document.createElement("link");
-		Object.assign(link, { rel: "stylesheet", href: "/static/player.css", onload: resolve, onerror: resolve });
-		document.head.append(link);
-	});
-}
+import { $, loadStyle } from "./elements.js";
 
 /** "change" tells, in its detail, the id of what is played otherwise than before. */
 export class Playback extends EventTarget {
 	#loading = null;
 	#player = null;
 	#shownId = null;
+
+	/** What the player has, if anything. */
+	get currentId() {
+		return this.#player?.source?.id;
+	}
 
 	/** The player while it has this source, else null. */
 	of(id) {
@@ -35,7 +32,7 @@ export class Playback extends EventTarget {
 	}
 
 	async #load() {
-		const [{ Player }, { Dock }] = await Promise.all([import("./player.js"), import("./dock.js"), loadStyle()]);
+		const [{ Player }, { Dock }] = await Promise.all([import("./player.js"), import("./dock.js"), loadStyle("/static/player.css")]);
 		const player = new Player($("audio"));
 		new Dock(player);
 		player.addEventListener("change", () => {

@@ -45,6 +45,8 @@ export function offers(entry) {
 /** What is asked before it is removed. What failed or was cancelled has nothing to lose; a stream that others may be listening to has. */
 export const question = ({ state }) => (state === "ready" ? "Remove it and its stream for good?" : "");
 
+export const LINK = "m3u8 link";
+
 export const chip = ({ job }) => codecName(job?.codec, job?.bitrate);
 
 /** 0..1, or null where there is nothing to show. */

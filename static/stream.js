@@ -1,6 +1,6 @@
 // The task "Stream": files become jobs of the server, which are listed and played.
 
-import { TRANSCODE, curlCommand, deleteJob, getJob, playlistPath } from "./api.js";
+import { TRANSCODE, curlCommand, deleteJob, eventsPath, getJob, listJobs, playlistPath } from "./api.js";
 import { $ } from "./elements.js";
 import { splitName } from "./format.js";
 import { takeChosen } from "./intake.js";
@@ -29,8 +29,8 @@ class Stream {
 	constructor({ uploads, playback }) {
 		this.#uploads = uploads;
 		this.#playback = playback;
-		this.#watch = new Watch(this.#jobs, uploads);
-		this.#list = new List(this.#jobs, { acts: this.#acts(), words, isOn: (id) => playback.isOn(id) });
+		this.#watch = new Watch("stream", this.#jobs, { asJob: (job) => job, eventsPath, getJob, listJobs }, () => (uploads.inFlight ? 1 : 3));
+		this.#list = new List($("stream-task"), this.#jobs, listJobs, { acts: this.#acts(), words, isOn: (id) => playback.isOn(id) });
 		this.#jobs.addEventListener("change", ({ detail: { entry, before } }) => this.#changed(entry, before));
 		playback.addEventListener("change", ({ detail: id }) => this.#list.refresh(id));
 		$("sample").addEventListener("click", async () => this.take([(await import("./sample.js")).sampleSong()]));

@@ -1,9 +1,9 @@
 // Keeps running jobs up to date: server-sent events for a few of them, a poll of the list for all others.
 //
-// A browser opens six connections to an origin, and each event stream holds one for as long as it is open. While
-// files are being sent (three at most) one stream is open, else up to three.
+// A browser opens six connections to an origin, and each event stream holds one for as long as it is open. So each
+// task has few of them, fewer while files are being sent (three at most), and one at most while another task is open.
 
-import { eventsPath, getJob, listJobs, server } from "./api.js";
+import { server } from "./api.js";
 import { isEnded } from "./jobs.js";
 
 const POLL_MS = 1000;
@@ -12,20 +12,26 @@ const HIDDEN_POLL_MS = 30_000;
 const AGAIN_AFTER_MS = 15_000;
 
 export class Watch {
+	#task;
 	#jobs;
-	#uploads;
+	#api;
+	#most;
 	#streams = new Map();
 	#refusedAt = new Map();
 	#timer = null;
 	#isPolling = false;
 	#isReachable = true;
 
-	constructor(jobs, uploads) {
+	/** `task` is the name of the tab, `api` is {asJob, eventsPath, getJob, listJobs}, and `most` tells how many streams may be open now. */
+	constructor(task, jobs, api, most) {
+		this.#task = task;
 		this.#jobs = jobs;
-		this.#uploads = uploads;
+		this.#api = api;
+		this.#most = most;
 		jobs.addEventListener("change", ({ detail: { entry, before } }) => before?.state === entry.state || this.arrange());
 		jobs.addEventListener("remove", () => this.arrange());
 		document.addEventListener("visibilitychange", () => this.arrange());
+		addEventListener("hashchange", () => this.arrange());
 		server.addEventListener("reachable", () => {
 			this.#isReachable = true;
 			this.#schedule(0);
@@ -35,7 +41,7 @@ export class Watch {
 
 	/** Opens and closes streams for what runs now. */
 	arrange() {
-		const most = document.hidden ? 0 : this.#uploads.inFlight ? 1 : 3;
+		const most = document.hidden ? 0 : Math.min(this.#most(), document.documentElement.dataset.task === this.#task ? 3 : 1);
 		const recently = Date.now() - AGAIN_AFTER_MS;
 		const open = this.#running().filter(({ id, job }) => job && !(this.#refusedAt.get(id) > recently));
 		const wanted = open.slice(0, most).map(({ id }) => id);
@@ -49,10 +55,10 @@ export class Watch {
 	}
 
 	#open(id) {
-		const source = new EventSource(eventsPath(id));
+		const source = new EventSource(this.#api.eventsPath(id));
 		this.#streams.set(id, source);
 		source.addEventListener("job", ({ data }) => {
-			const job = JSON.parse(data);
+			const job = this.#api.asJob(JSON.parse(data));
 			if (isEnded(job)) this.#close(id); // else it would connect again
 			this.#jobs.heard(job);
 		});
@@ -88,13 +94,13 @@ export class Watch {
 
 	// Jobs of other clients come into the list this way, too.
 	async #catchUp() {
-		const { jobs } = await listJobs({ limit: 50 });
+		const { jobs } = await this.#api.listJobs({ limit: 50 });
 		for (const job of jobs) this.#jobs.heard(job);
 		const told = new Set([...jobs.map(({ id }) => id), ...this.#streams.keys()]);
 		// Those being sent from here are not on the server before their first bytes are.
 		const rest = this.#running().filter(({ id, upload }) => !told.has(id) && upload?.state !== "sending");
 		for (const { id } of rest) {
-			const job = await getJob(id);
+			const job = await this.#api.getJob(id);
 			if (job) this.#jobs.heard(job);
 			else this.#jobs.remove(id); // by somebody else
 		}

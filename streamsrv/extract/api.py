@@ -13,6 +13,7 @@ from streamsrv.errors import BadParameter, NotFound
 from streamsrv.extract.archive import digest_in, file_name
 from streamsrv.extract.browsing import Entry, list_folder
 from streamsrv.extract.opening import opened_films
+from streamsrv.extract.reel import naming_clip
 from streamsrv.extract.schema import (
     SegmentRequest,
     TracksRequest,
@@ -137,7 +138,7 @@ class ExtractApi:
             path,
             etag=digest_in(name)[:32],
             media_type=media_type,
-            name=name,
+            name=None,
             cache_control=_FOREVER,
             idle_seconds=self._download_idle_seconds,
         )
@@ -174,8 +175,9 @@ class ExtractApi:
     def _check(self, uris: list[str]) -> None:
         if len(uris) > self._max_clips:
             raise BadParameter(f"video_files may have {self._max_clips} entries at most.")
-        for uri in uris:
-            self._sources.check(uri)
+        for number, uri in enumerate(uris):
+            with naming_clip(number, len(uris)):
+                self._sources.check(uri)
 
     async def _standing(self, asked: WholeRequest) -> Job | None:
         """The extraction that answers this request already: one that goes on, or whose result is still what it was."""

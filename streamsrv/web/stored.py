@@ -17,14 +17,14 @@ async def send_stored(
     *,
     etag: str,
     media_type: str,
-    name: str,
+    name: str | None,
     cache_control: str,
     idle_seconds: float,
 ) -> web.StreamResponse:
     """Answer a GET or HEAD for the file with 200, 206 or 304, as the request's headers ask for.
 
     `etag` is strong and comes without quotes: the same bytes have the same tag, other bytes another one. `name`, as
-    `safe_name` makes it, is what the file is called where somebody saves it.
+    `safe_name` makes it, is what the file is called where somebody saves it; None leaves that to the page and the URL.
     Raises, before anything is sent, NotFound where there is no such file, RangeNotSatisfiable, and
     HTTPPreconditionFailed where If-Match names another file; else what `send_bytes` raises.
     """
@@ -32,7 +32,7 @@ async def send_stored(
         hdrs.ETAG: f'"{etag}"',
         hdrs.CACHE_CONTROL: cache_control,
         hdrs.CONTENT_TYPE: media_type,
-        hdrs.CONTENT_DISPOSITION: content_disposition(name, "inline"),
+        hdrs.CONTENT_DISPOSITION: "inline" if name is None else content_disposition(name, "inline"),
         hdrs.ACCEPT_RANGES: "bytes",
         "X-Content-Type-Options": "nosniff",
         X_REQUEST_ID: request_id(request),

@@ -51,8 +51,11 @@ STOP_SECONDS = 15
 
 @dataclass(frozen=True)
 class Server:
+    """`films` is the folder whose files the server may read."""
+
     url: str
     port: int
+    films: Path
 
 
 def _free_port() -> int:
@@ -87,16 +90,22 @@ def child_ended(child: subprocess.Popen, *, seconds: float) -> bool:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The server as `python -m streamsrv serve` starts it, on a port and a data directory of its own."""
     folder = tmp_path_factory.mktemp("browser")
+    films = folder / "films"
+    films.mkdir()
     port, log = _free_port(), folder / "server.log"
     argv = [sys.executable, "-m", "streamsrv", "serve", "--host", "127.0.0.1", "--port", str(port)]
     with log.open("wb") as output:
         child = subprocess.Popen(
-            [*argv, "--data-dir", str(folder / "data")], cwd=folder, stdout=output, stderr=output, env=dict(os.environ)
+            [*argv, "--data-dir", str(folder / "data")],
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            env={**os.environ, "STREAMSRV_EXTRACT__MEDIA_ROOTS": str(films)},
         )
     try:
         url = f"http://127.0.0.1:{port}"
         _await_health(url, child, log)
-        yield Server(url, port)
+        yield Server(url, port, films)
     finally:
         child.terminate()
         if not child_ended(child, seconds=STOP_SECONDS):

@@ -274,13 +274,15 @@ async def test_tabs_by_keyboard_and_address(open_page) -> None:
     async with open_page() as visit:
         stream = visit.page.get_by_role("tab", name="Stream")
         convert = visit.page.get_by_role("tab", name="Convert")
+        extract = visit.page.get_by_role("tab", name="Extract")
         panel = visit.page.get_by_role("tabpanel", name="Convert")
         await stream.focus()
-        for key, opened in (("ArrowRight", convert), ("ArrowRight", stream), ("End", convert), ("Home", stream)):
+        moves = (("ArrowRight", convert), ("ArrowRight", extract), ("ArrowRight", stream), ("End", extract))
+        for key, opened in (*moves, ("Home", stream)):
             await visit.page.keyboard.press(key)
             await expect(opened).to_be_focused()
             await expect(opened).to_have_attribute("aria-selected", "true")
-        await visit.page.keyboard.press("ArrowLeft")
+        await visit.page.keyboard.press("ArrowRight")
         await expect(panel.get_by_role("heading", name="Any sound in.")).to_be_visible()
         await expect(visit.page.locator("#stream-form")).to_be_hidden()
         assert visit.page.url.endswith("/#convert")
