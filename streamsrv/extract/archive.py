@@ -40,7 +40,7 @@ class Archive:
     async def lifetime(self) -> AsyncIterator[None]:
         """Remove what nobody wants any more, now and every hour."""
         async with asyncio.TaskGroup() as tasks:
-            tidying = tasks.create_task(self._tidy())
+            tidying = tasks.create_task(self._keep_tidy())
             yield
             tidying.cancel()
 
@@ -123,12 +123,16 @@ class Archive:
                     )
                 )
 
-    async def _tidy(self) -> None:
+    async def tidy(self) -> None:
+        """Remove what nobody has asked for in time."""
+        await self._adopt()
+        if self._days:
+            await self._remove_unused(self._clock() - self._days * _DAY_SECONDS)
+
+    async def _keep_tidy(self) -> None:
         while True:
             try:
-                await self._adopt()
-                if self._days:
-                    await self._remove_unused(self._clock() - self._days * _DAY_SECONDS)
+                await self.tidy()
             except Problem as problem:
                 log.warning("results_not_tidied", reason=problem.detail)  # tried again in an hour
             await asyncio.sleep(_HOUR_SECONDS)

@@ -165,6 +165,8 @@ async def _there(path: Path) -> AsyncIterator[Path]:
 
 def path_of(uri: str) -> Path:
     """The path that a file:// address names (RFC 8089). Pure. Raises RefusedAddress, also for a file elsewhere."""
+    if not uri.lower().startswith(_FILE):
+        raise RefusedAddress("What lies on this server is named by an address that begins with file://.")
     try:
         parts = urlsplit(uri)
         path = unquote(parts.path, errors="strict")

@@ -1,0 +1,115 @@
+"""Results: each file under the SHA-256 of its bytes, found again by what it answers, removed when nobody asks."""
+
+import hashlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from streamsrv.extract.archive import Archive, digest_in, file_name
+from streamsrv.jobs.sqlite import SqliteJobStore
+from streamsrv.storage.local import LocalStorage
+
+DAY = 86400.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class Place:
+    """An archive on a disk and a database of its own."""
+
+    def __init__(self, folder: Path, store: SqliteJobStore) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.storage = LocalStorage(folder)
+        self.store = store
+
+    def archive(self, days: float = 7.0) -> Archive:
+        return Archive(self.storage, self.store.results, days=days, clock=self.clock)
+
+    async def keep(self, key: str, body: bytes) -> str:
+        """Keep a file, and give its name."""
+        async with self.storage.scratch("test") as scratch:
+            path = scratch / "sound.flac"
+            path.write_bytes(body)
+            kept = await self.archive().keep(path, key=key, subject="local", request={}, facts={"of": key})
+        return file_name(kept.file)
+
+    def files(self) -> list[str]:
+        return sorted(path.name for path in (self.folder / "files/extracted").glob("*"))
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[Place]:
+    limits = {"lease_seconds": 30.0, "ageing_seconds": 300.0, "max_attempts": 3, "max_restarts": 20}
+    async with SqliteJobStore(tmp_path / "jobs.db", **limits) as store:
+        yield Place(tmp_path, store)
+
+
+async def test_a_file_is_named_by_its_bytes(place: Place) -> None:
+    """The name is the SHA-256 with the format's suffix; the same bytes are one file, whatever they answer."""
+    one, same, other = await place.keep("a", b"sound"), await place.keep("b", b"sound"), await place.keep("c", b"else")
+    assert one == same == f"{hashlib.sha256(b'sound').hexdigest()}.flac"
+    assert digest_in(one) == hashlib.sha256(b"sound").hexdigest()
+    assert place.files() == sorted([one, other])
+    path = await place.archive().locate(one)
+    assert path is not None
+    assert path.read_bytes() == b"sound"
+
+
+async def test_what_was_made_is_found(place: Place) -> None:
+    """A result is found by its key as long as its file is there, and made anew where that is gone."""
+    name = await place.keep("a", b"sound")
+    found = await place.archive().find("a")
+    assert found is not None
+    assert (file_name(found.file), found.facts) == (name, {"of": "a"})
+    assert await place.archive().find("b") is None
+    (place.folder / "files/extracted" / name).unlink()
+    assert await place.archive().find("a") is None
+    await place.keep("a", b"sound")
+    assert await place.archive().find("a") is not None
+
+
+@pytest.mark.parametrize("name", ["..", "x.flac", "a" * 64, "A" * 64 + ".flac", "a" * 64 + ".flac/..", ""])
+async def test_other_names_name_nothing(place: Place, name: str) -> None:
+    """Only names that the archive gives are looked for."""
+    assert await place.archive().locate(name) is None
+    assert not await place.archive().has(name)
+
+
+async def test_what_nobody_asks_for_goes(place: Place) -> None:
+    """After the days a file goes with its results, unless it was asked for meanwhile; a look at it is no use of it."""
+    asked, looked, left = [await place.keep(key, key.encode()) for key in "abc"]
+    place.clock.now += 6 * DAY
+    await place.archive().locate(asked)
+    await place.archive().has(looked)
+    place.clock.now += 2 * DAY
+    await place.archive().tidy()
+    assert place.files() == [asked]
+    assert await place.archive().find("c") is None
+    assert left not in place.files()
+
+
+async def test_zero_days_keep_all(place: Place) -> None:
+    """With 0 days nothing goes."""
+    name = await place.keep("a", b"sound")
+    place.clock.now += 1000 * DAY
+    await place.archive(days=0).tidy()
+    assert place.files() == [name]
+
+
+async def test_files_without_results_go_in_their_time(place: Place, tmp_path: Path) -> None:
+    """What a lost database has left is served for the days, and then goes."""
+    name = await place.keep("a", b"sound")
+    await place.store.results.forget(f"extracted/{name}")
+    await place.archive().tidy()
+    assert await place.archive().has(name)
+    place.clock.now += 8 * DAY
+    await place.archive().tidy()
+    assert place.files() == []
