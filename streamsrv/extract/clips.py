@@ -13,7 +13,7 @@ from typing import Self
 
 import structlog
 
-from streamsrv.errors import InternalError, SourceChanged
+from streamsrv.errors import DiskFull, InternalError, SourceChanged
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
 from streamsrv.extract.shared import first_error
 from streamsrv.extract.sources import SourceFile
@@ -172,15 +172,27 @@ class Clip:
         self._notify()
         async with self._source.held() as path:
             try:
-                samples = await self._decode(replace(self._task, source=path, folder=self._folder), priority)
+                task = replace(self._task, source=path, folder=self._folder)
+                samples = await self._decode_with_room(task, priority)
             except SourceChanged:
                 # Some of it may be of the other content.
                 self._chunks = 0
                 await asyncio.to_thread(remove_tree, self._folder)
                 raise
+            except DiskFull:
+                await self._shelf.remove(self.key)  # in the way of all else; it goes once nobody reads it
+                raise
             finally:
                 await self._shelf.measure(self.key)
         self._end = Ended(samples)
+
+    async def _decode_with_room(self, task: ClipTask, priority: int) -> int:
+        try:
+            return await self._decode(task, priority)
+        except DiskFull:
+            if not await self._shelf.clear():  # what nobody reads can be made again
+                raise
+        return await self._decode(task, priority)
 
     async def _decode(self, task: ClipTask, priority: int) -> int:
         """Count the chunks as they come, and write the mark that says that these are all."""

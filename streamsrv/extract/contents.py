@@ -19,6 +19,8 @@ from streamsrv.media.tools import FfmpegTools
 T = TypeVar("T")
 
 _KEPT = 10_000
+# Reading through takes a thread for as long as a disk needs for gigabytes; uploads need theirs.
+_READ_AT_ONCE = 2
 
 
 class Contents:
@@ -29,6 +31,7 @@ class Contents:
         self._work = work
         self._films: OrderedDict[Identity, Film] = OrderedDict()
         self._contents: OrderedDict[Identity, Content] = OrderedDict()
+        self._readers = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def film(self, source: SourceFile) -> Film:
         """The tracks of the file. Raises UnusableFile where it is nothing that ffmpeg reads."""
@@ -38,7 +41,12 @@ class Contents:
         """Size and SHA-256. Raises SourceChanged where the file isn't the one any more that was opened."""
         if source.sha256 is not None:
             return Content(source.identity.size, bytes.fromhex(source.sha256))
-        return await self._once(self._contents, source.identity, "content", lambda: _read_through(source))
+        return await self._once(self._contents, source.identity, "content", lambda: self._read_through(source))
+
+    async def _read_through(self, source: SourceFile) -> Content:
+        async with self._readers:
+            digest = await asyncio.to_thread(_hash, source.path, source.identity)
+        return Content(source.identity.size, digest)
 
     async def _once(
         self, kept: OrderedDict[Identity, T], key: Identity, what: str, find: Callable[[], Awaitable[T]]
@@ -50,11 +58,6 @@ class Contents:
         else:
             kept.move_to_end(key)
         return kept[key]
-
-
-async def _read_through(source: SourceFile) -> Content:
-    digest = await asyncio.to_thread(_hash, source.path, source.identity)
-    return Content(source.identity.size, digest)
 
 
 def _hash(path: Path, identity: Identity) -> bytes:

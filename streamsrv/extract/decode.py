@@ -57,6 +57,7 @@ def decode_clip(task: ClipTask) -> int:
         task.tools.ffmpeg,
         Input(path=task.source),
         track=task.track.number,
+        source_rate=task.track.sample_rate,
         start_seconds=task.film.start_seconds,
         pcm=task.grid,
         # One more than is allowed, so that too long a clip can be told from one that just fits.

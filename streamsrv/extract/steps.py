@@ -6,6 +6,7 @@ from typing import Any
 
 from streamsrv.errors import BadCursor, InternalError, SourceChanged
 from streamsrv.extract.cursor import Cursor, read_cursor, write_cursor
+from streamsrv.extract.encoding import Made
 from streamsrv.extract.opening import again_if_changed, opened_reel
 from streamsrv.extract.reel import Reel
 from streamsrv.extract.schema import SegmentRequest
@@ -62,7 +63,7 @@ class Steps:
             if start is not None:
                 await self._check_sources(reel, start)
             if begin.position.clip >= len(reel):
-                return Segment(request.cursor or "", None, _facts(reel, begin, samples=0, priming=0, done=True))
+                return Segment(request.cursor or "", None, _facts(reel, begin, None, is_last=True))
             key = f"step.{begin.request_digest.hex()}.{begin.position.clip}.{begin.position.sample}"
             kept = await self._studio.archive.find(key)
             if kept is None or not await _is_of(kept, reel):
@@ -83,8 +84,7 @@ class Steps:
         through = min(step.next.clip + 1, len(reel))
         async with self._studio.storage.scratch("segment") as folder:
             made = await self._studio.encoder.encode(reel.read(step.pieces), reel.grid, request.form, folder)
-            priming = made.encoding.codec.priming_samples
-            shown = _facts(reel, begin, samples=made.samples, priming=priming, done=step.is_last)
+            shown = _facts(reel, begin, made, is_last=step.is_last)
             return await self._studio.archive.keep(
                 made.path,
                 key=key,
@@ -112,13 +112,14 @@ async def _is_of(kept: Result, reel: Reel) -> bool:
     return through <= len(reel) and bool(kept.facts["sources"] == (await reel.digest(through)).hex())
 
 
-def _facts(reel: Reel, begin: Cursor, *, samples: int, priming: int, done: bool) -> dict[str, Any]:
-    rate = reel.grid.sample_rate
+def _facts(reel: Reel, begin: Cursor, made: Made | None, *, is_last: bool) -> dict[str, Any]:
+    """What a reply says of the segment; rate, channels and priming are those of its file."""
+    grid = reel.grid
     return {
-        "done": done,
-        "start_seconds": begin.start_sample / rate,
-        "duration_seconds": samples / rate,
-        "sample_rate": rate,
-        "channels": reel.grid.channels,
-        "priming_samples": priming,
+        "done": is_last,
+        "start_seconds": begin.start_sample / grid.sample_rate,
+        "duration_seconds": made.samples / grid.sample_rate if made else 0.0,
+        "sample_rate": made.encoding.sample_rate if made else grid.sample_rate,
+        "channels": made.encoding.channels if made else grid.channels,
+        "priming_samples": made.encoding.codec.priming_samples if made else 0,
     }

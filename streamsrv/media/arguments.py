@@ -23,6 +23,8 @@ _FILM = (
     ",bits_per_raw_sample:stream_tags=language,DURATION:format=format_name,start_time,duration"
 )
 _STEREO = 2
+# A resampler makes nothing of fewer than about 20.
+_LEAST_SAMPLES = 64
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
 # What containers note about themselves; in another container it means nothing.
 _CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_id", "handler_name", "DURATION")
@@ -129,6 +131,9 @@ def file_arguments(
         "map_chapters": -1,
         "t": f"{max_seconds + 1:g}",
     }
+    if form.muxer == "ipod":
+        # What the encoder puts before and behind the sound is told to the millisecond otherwise, and may cost a packet.
+        options["movie_timescale"] = encoding.sample_rate
     made_of = _input(source, pictures=cargo.pictures)
     tracks = [made_of["a:0"]]
     if cargo.pictures:
@@ -160,15 +165,24 @@ class Pcm:
 
 
 def pcm_arguments(
-    program: str, source: Input, *, track: int, start_seconds: float, pcm: Pcm, max_samples: int
+    program: str,
+    source: Input,
+    *,
+    track: int,
+    source_rate: int,
+    start_seconds: float,
+    pcm: Pcm,
+    max_samples: int,
 ) -> list[str]:
     """Decode one audio track, counted from 0, to raw samples on stdout, in sync with the other tracks of its file.
 
-    The file begins at `start_seconds`, by its own clock: ffmpeg's idea of that changes with the tracks that it reads.
+    The track has `source_rate` in Hz, and its file begins at `start_seconds` by its own clock: ffmpeg's idea of that
+    changes with the tracks that it reads.
     Silence goes in for a late start and for holes of more than 50 ms in the timestamps, and nowhere else: without
     stretching, `async` fills and trims only, and only differences above `min_hard_comp`. It ends after `max_samples`.
     """
-    first = round(start_seconds * pcm.sample_rate)
+    # Counted before resampling, whatever the manual says.
+    first = round(start_seconds * source_rate)
     resample = f"aresample={pcm.sample_rate}:async=1:min_hard_comp=0.05:first_pts={first}"
     options: dict[str, object] = {
         "format": f"s{pcm.depth_bits}le",
@@ -252,6 +266,8 @@ def _filters(source: Input, encoding: Encoding) -> str:
     start = f"start_sample={source.start_sample}" if source.start_sample else ""
     end = f"end_sample={source.end_sample}" if source.end_sample is not None else ""
     trim = f"atrim={':'.join(filter(None, (start, end)))}," if start or end else ""
+    if source.pcm is not None and source.pcm.sample_rate != encoding.sample_rate:
+        trim += f"apad=whole_len={_LEAST_SAMPLES},"
     layout = f"aformat=channel_layouts={encoding.layout}," if encoding.layout else ""
     # Times are counted in samples that go to the encoder: those of containers are rounded, or have holes. Behind the
     # resampler a tick is a sample, so N is exact; N/SR/TB, which the manual has, is cut to one tick less now and then.

@@ -1,5 +1,6 @@
 """The ffmpeg of this machine: where it is, what it can do, and whether it can be confined."""
 
+import re
 import shutil
 import signal
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.sandbox import confine
 
 _SIGNALLED = 128
+# It is the first that has channel layouts by name for raw samples, and the one before lacks movie_timescale.
+_OLDEST = (5, 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,16 @@ class FfmpegTools:
 
     def shortcomings(self) -> list[str]:
         """What this ffmpeg lacks, a sentence each."""
+        return [*self._age(), *self._missing_encoders()]
+
+    def _age(self) -> list[str]:
+        numbers = re.match(r"n?(\d+)\.(\d+)", self.version)
+        if numbers is None or (int(numbers[1]), int(numbers[2])) >= _OLDEST:  # those who build their own know
+            return []
+        oldest = ".".join(map(str, _OLDEST))
+        return [f"This ffmpeg is {self.version}; {oldest} or later is needed to extract, and for M4A files."]
+
+    def _missing_encoders(self) -> list[str]:
         return [
             f"This ffmpeg has no encoder {codec.encoder}, so {codec.name} can't be made. Debian's ffmpeg has it."
             for codec in CODECS.values()

@@ -43,6 +43,17 @@ async def test_wide_flac_is_whole(start: Start, tmp_path: Path) -> None:
     assert (decode(made) == decode(path)).all()
 
 
+@pytest.mark.parametrize("samples", [1, 1025, 102_401])
+async def test_any_length_fits_into_an_m4a(start: Start, tmp_path: Path, samples: int) -> None:
+    """Sound that ends a sample behind a frame of AAC loses nothing."""
+    options = f"-af atrim=end_sample={samples}"
+    path = await asyncio.to_thread(tone, tmp_path / "a.wav", seconds=3, options=options)
+    status, body = await convert(start, path.read_bytes(), "m4a")
+    assert status == 200
+    (tmp_path / "made.m4a").write_bytes(body)
+    assert len(decode(tmp_path / "made.m4a")) >= samples
+
+
 @pytest.mark.parametrize(
     ("name", "options"), [("a.avi", "-c:a pcm_s16le"), ("a.flv", "-c:a libmp3lame"), ("a.wma", ""), ("a.au", "")]
 )
