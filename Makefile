@@ -5,6 +5,15 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
 
+# What takes seconds runs first and stops the rest where it fails. The rest is shared by a process for each core: a file
+# stays together, since its tests share what is dear to make, and folders of long files come first, so that the short
+# ones fill up the end.
+QUICK_TESTS := tests/house tests/unit
+OTHER_TESTS := tests/acceptance tests/chaos tests/browser tests/http tests/tools
+SHARED      := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# pytest's status where ARGS leave no test.
+NO_TEST     := 5
+
 # System packages by the program or library that shows they are there: name=debian-package.
 # libatomic is what the Node.js inside playwright needs.
 SERVE_PROGRAMS := ffmpeg=ffmpeg
@@ -22,7 +31,14 @@ serve: system-serve $(VENV)/.serve static/vendor/hls.min.js ## Set up what is mi
 	@exec $(BIN)/python -m streamsrv serve $(ARGS)
 
 test: setup lint ## Set up what is missing and run all tests (ARGS="-k upload")
+ifeq (,$(findstring tests/,$(ARGS)))
+	@$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS)' $(ARGS); quick=$$?; \
+	case $$quick in 0|$(NO_TEST)) ;; *) exit $$quick;; esac; \
+	$(BIN)/python -m pytest -o 'testpaths=$(OTHER_TESTS)' $(SHARED) $(ARGS); others=$$?; \
+	if [ $$others = $(NO_TEST) ]; then exit $$quick; else exit $$others; fi
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 lint: $(VENV)/.test ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy && $(BIN)/lint-imports

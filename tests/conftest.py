@@ -2,18 +2,23 @@
 
 import os
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 from support.server import descendants
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 NO_SKIPS = os.environ.get("STREAMSRV_NO_SKIPS") == "1"
 GONE_SECONDS = 2.0
+
+# Tests share the machine, so that an example may have to wait for a processor. What counts is the timeout of its test.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 
 @pytest.hookimpl(wrapper=True)
@@ -35,6 +40,17 @@ def _refuse_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"{reason} (STREAMSRV_NO_SKIPS=1: nothing may be skipped)"
     return report
+
+
+@pytest.fixture
+def own_children() -> Callable[[], set[int]]:
+    """Asks which processes a test has started. Servers and browsers that others share aren't its own."""
+    before = set(descendants(os.getpid()))
+
+    def started() -> set[int]:
+        return set(descendants(os.getpid())) - before - {below for pid in before for below in descendants(pid)}
+
+    return started
 
 
 @pytest.fixture(autouse=True)

@@ -140,10 +140,14 @@ def told(server: Server, reply: Reply, job_id: str) -> str:
 
 
 def assert_nothing_of(server: Server, job_id: str) -> None:
-    """The failed job plays nothing, and soon it has no file."""
-    for name in ("live.m3u8", "index.m3u8", "master.m3u8", "segment_00001.ts", "init.mp4"):
+    """The failed job plays nothing, and soon it has no part and no file."""
+    for name in ("live.m3u8", "index.m3u8", "master.m3u8"):
         assert requests.get(server.playlist(job_id, name), timeout=30).status_code in (400, 404)
     deadline = time.monotonic() + 5
+    for name in ("segment_00001.ts", "init.mp4"):
+        while requests.get(server.playlist(job_id, name), timeout=30).status_code not in (400, 404):
+            assert time.monotonic() < deadline, name
+            time.sleep(0.02)
     while left := [path for path in server.data_dir.rglob("*") if job_id in str(path.relative_to(server.data_dir))]:
         assert time.monotonic() < deadline, left
         time.sleep(0.02)

@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, lru_cache, partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -81,6 +81,7 @@ title=Two
 SUBTITLES = "1\n00:00:00,100 --> 00:00:01,500\nwords\n"
 
 
+@cache
 def noisy_tone(seconds: float = 2.0) -> bytes:
     """A tone in noise, which no codec makes small: raw float samples in stereo."""
     times = np.arange(int(seconds * RATE)) / RATE
@@ -125,6 +126,11 @@ def with_cover(path: Path, cover: Path, **tags: str) -> Path:
 
 def describe(path: Path) -> dict[str, Any]:
     """What ffprobe sees in a file."""
+    return _describe(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _describe(path: Path, _written_ns: int) -> dict[str, Any]:
     shown = ["-show_format", "-show_streams", "-show_chapters", "-of", "json"]
     argv = ["ffprobe", "-loglevel", "error", *shown, str(path)]
     return json.loads(subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout)
@@ -197,8 +203,9 @@ def convert_both_ways(server: Server, file: Path, targets: Iterable[str]) -> dic
     """The file in each of the formats; sent in the other order it gives the same bytes."""
     early, late = (convert_to_all(server, file, targets, order=order) for order in ORDERS)
     for name, path in early.items():
-        assert (name, tags_of(path)) == (name, tags_of(late[name]))
-        assert path.read_bytes() == late[name].read_bytes()
+        if path.read_bytes() != late[name].read_bytes():  # the same bytes have the same tags
+            assert (name, tags_of(path)) == (name, tags_of(late[name]))
+            pytest.fail(f"{name}: the bytes depend on the order, the tags don't")
     return early
 
 
@@ -211,6 +218,12 @@ def assert_whole(path: Path, source: Path) -> None:
 
 def listen(path: Path) -> np.ndarray:
     """What a player plays, at one rate for all."""
+    return _listen(path, path.stat().st_mtime_ns)
+
+
+# A song is compared with several files that were made of it.
+@lru_cache(maxsize=8)
+def _listen(path: Path, _written_ns: int) -> np.ndarray:
     argv = [*FFMPEG, "-i", str(path), "-map", "0:a:0", "-ar", str(RATE), "-ac", "2", "-f", "s16le", "pipe:1"]
     return np.frombuffer(subprocess.run(argv, check=True, timeout=60, capture_output=True).stdout, "<i2").reshape(-1, 2)
 

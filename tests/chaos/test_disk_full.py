@@ -168,19 +168,27 @@ def test_conversion_to_what_is_larger_than_the_disk(late: bool, small_disk: Path
 def test_conversion_whose_last_bytes_dont_fit(small_disk: Path, song: Path) -> None:
     """Where all but the end of the result has space the answer is 507, in whatever format."""
     with serving(small_disk) as server:
+        free = os.statvfs(small_disk).f_bavail
         forms = requests.get(f"{server.url}/v1/formats", timeout=30).json()["formats"]
         for form in {form["suffix"]: form["name"] for form in forms}.values():
             fits = convert(server, song, form)
             assert (fits.status, fits.whole) == (200, True), form
             needed = sum(-(-size // PAGE_BYTES) * PAGE_BYTES for size in (song.stat().st_size, len(fits.body)))
-            assert_nothing_left(server, seconds=GONE_SECONDS)  # else there would be more space later
+            assert_space_is_back(server, free)  # else there would be more of it later
             with filled(small_disk, but=needed - PAGE_BYTES):
                 assert_no_space_for(convert(server, song, form))
                 assert_nothing_left(server, seconds=GONE_SECONDS)
+            assert_space_is_back(server, free)
         with filled(small_disk, but=needed):
             assert len(convert(server, song, form).body) == len(fits.body)
         assert_nothing_left(server, seconds=GONE_SECONDS)
         assert_converts(server, song)
+
+
+def assert_space_is_back(server: Server, free_blocks: int) -> None:
+    """Nothing is left, and no deleted file is still open, whose space would come back later only."""
+    assert_nothing_left(server, seconds=GONE_SECONDS)
+    until(lambda: os.statvfs(server.data_dir).f_bavail >= free_blocks, seconds=GONE_SECONDS)
 
 
 def submit_to_queue(server: Server, file: Path) -> str:
