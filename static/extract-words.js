@@ -39,9 +39,9 @@ export function clipName(uri) {
 	return [name || parts[0], name ? parts.join("/") : ""];
 }
 
-export function titleOf(uris) {
-	const [name] = clipName(uris[0] ?? "");
-	return uris.length > 1 ? `${splitName(name)[0]} and ${uris.length - 1} more` : name || "Untitled";
+export function titleOf({ video_files: [first = ""], video_count: count }) {
+	const [name] = clipName(first);
+	return count > 1 ? `${splitName(name)[0]} and ${count - 1} more` : name || "Untitled";
 }
 
 const clipAt = (uris, clip) => (uris.length > 1 ? `Clip ${clip + 1}, “${clipName(uris[clip] ?? "")[0]}”,` : `“${clipName(uris[0])[0]}”`);
@@ -109,4 +109,4 @@ export function news(entry, before) {
 	return announced(nameOf(entry), state, entry.state === "failed" ? facts : "");
 }
 
-export const nameOf = ({ job, result }) => result?.name ?? titleOf(job.video_files);
+export const nameOf = ({ job, result }) => result?.name ?? titleOf(job);

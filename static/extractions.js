@@ -29,8 +29,8 @@ function keep(id, request) {
 
 /** The request as it was made, or null where that isn't known any more. */
 function requestOf({ id, job }) {
-	const { video_files: uris, track, format, on_missing } = job;
-	const isWhole = uris.every((uri) => uri.startsWith("file:///"));
+	const { video_files: uris, video_count: count, track, format, on_missing } = job;
+	const isWhole = uris.length === count && uris.every((uri) => uri.startsWith("file:///"));
 	return recall(id) ?? (isWhole ? { video_files: uris, track, format, on_missing } : null);
 }
 
@@ -54,7 +54,7 @@ export class Extractions extends Jobs {
 		return {
 			state: job.phase === "fetching" && !isEnded(job) ? "fetching" : super.derive(entry).state,
 			isPlayable: Boolean(url && audio.canPlayType(TYPES[job.format])),
-			result: url && { url: filePath(url), name: splitName(titleOf(job.video_files))[0] + SUFFIXES[job.format] },
+			result: url && { url: filePath(url), name: splitName(titleOf(job))[0] + SUFFIXES[job.format] },
 			request: entry.request ?? requestOf(entry),
 		};
 	}

@@ -1,9 +1,10 @@
 """The map: builds the tools, hands them to the features, lists routes and lifetimes. It decides nothing."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from streamsrv.config import Config, shipped
 from streamsrv.convert.api import ConvertApi
 from streamsrv.convert.upload import Slots, Workshop
 from streamsrv.convert.work import Converter
-from streamsrv.extract.api import ExtractApi
+from streamsrv.extract.api import MAX_BODY_BYTES, ExtractApi
 from streamsrv.extract.archive import Archive
 from streamsrv.extract.clips import Clips
 from streamsrv.extract.contents import Contents
@@ -72,7 +73,8 @@ class _House:
 def create_app(config: Config, tools: FfmpegTools) -> web.Application:
     """Build the application. `tools` are the ffmpeg programs that were found; the data directory exists and is ours."""
     data = config.server.data_dir.resolve()
-    house = _House(config, tools, LocalStorage(data), Spools(data / "spool"), _job_store(config, data))
+    ffmpeg = replace(tools, home=data)
+    house = _House(config, ffmpeg, LocalStorage(data), Spools(data / "spool"), _job_store(config, data))
     hls_work, convert, extraction = _hls_work(house), _convert(house), _extraction(house, data)
     extract_work = ExtractWork(extraction.studio)
     works = {
@@ -157,19 +159,26 @@ def _extraction(house: _House, data: Path) -> _Extraction:
     config, most = house.config, house.config.limits.max_duration_seconds
     guard, downloads = _outbound(config)
     settings = config.extract
-    copies_shelf = Shelf(data / "cache" / "downloads", max_bytes=settings.downloads_bytes)
+    disk_bytes = shutil.disk_usage(data).total
+    copies_shelf = Shelf(data / "cache" / "downloads", max_bytes=min(settings.downloads_bytes, disk_bytes // 8))
     copies = Copies(downloads, copies_shelf, fresh_seconds=settings.fresh_seconds, at_once=settings.downloads)
     # Nothing of it is synced: what one run of the kernel has decoded quickly, the next one decodes again.
-    clips_shelf = Shelf(data / "cache" / "clips", max_bytes=settings.clips_bytes, survives_reboot=False)
+    clips_bytes = min(settings.clips_bytes, disk_bytes // 8)
+    clips_shelf = Shelf(data / "cache" / "clips", max_bytes=clips_bytes, survives_reboot=False)
     pool = DevicePool(cpu_devices(config.workers.count))
     clips, shared = Clips(clips_shelf, pool), SharedWork()
     studio = Studio(
         tools=house.ffmpeg,
-        sources=Sources(settings.media_roots, copies),
+        sources=Sources(settings.media_roots, copies, private=data),
         contents=Contents(house.ffmpeg, shared),
         clips=clips,
         encoder=Encoder(house.ffmpeg, max_seconds=most),
-        archive=Archive(house.storage, house.store.results, days=settings.retention_days),
+        archive=Archive(
+            house.storage,
+            house.store.results,
+            days=settings.retention_days,
+            max_bytes=min(settings.results_bytes, disk_bytes // 4),
+        ),
         storage=house.storage,
         max_seconds=most,
     )
@@ -193,13 +202,20 @@ def _extract(house: _House, extraction: _Extraction, secret: bytes) -> ExtractAp
         studio=extraction.studio,
         steps=Steps(extraction.studio, extraction.shared, secret),
         admission=Admission(config.extract.max_requests, what="extractions", retry_seconds=_RETRY_SECONDS),
-        limits=JsonLimits(max_bytes=config.limits.max_json_bytes, idle_seconds=config.limits.upload_idle_seconds),
+        limits=_json_limits(config),
         max_clips=config.extract.max_clips,
         segment_seconds=config.extract.segment_seconds,
         fresh_seconds=config.extract.fresh_seconds,
-        slots=config.jobs.slots,
         download_idle_seconds=config.limits.download_idle_seconds,
         public_url=config.server.public_url,
+    )
+
+
+def _json_limits(config: Config) -> JsonLimits:
+    return JsonLimits(
+        max_bytes=min(config.limits.max_json_bytes, MAX_BODY_BYTES),
+        idle_seconds=config.limits.upload_idle_seconds,
+        min_bytes_per_second=config.limits.upload_min_bytes_per_second,
     )
 
 

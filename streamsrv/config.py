@@ -115,6 +115,7 @@ class ExtractSettings(Section):
     downloads: int = Field(ge=1)
     downloads_bytes: int = Field(gt=0)
     clips_bytes: int = Field(gt=0)
+    results_bytes: int = Field(gt=0)
     retention_days: float = Field(ge=0)
 
     @property

@@ -99,7 +99,7 @@ class Conflict(Problem):
 
 
 class SourceChanged(Conflict):
-    """A source has changed since the cursor was given."""
+    """A source isn't what it was when it was looked into."""
 
 
 class DownloadTimeout(Problem):

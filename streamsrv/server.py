@@ -108,7 +108,7 @@ async def serve(config: Config) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(
-        create_app(config, tools),
+        _build(config, tools),
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=config.server.shutdown_seconds,
@@ -122,6 +122,13 @@ async def serve(config: Config) -> None:
         log.info("server_stopping")
     finally:
         await runner.cleanup()
+
+
+def _build(config: Config, tools: FfmpegTools) -> web.Application:
+    try:
+        return create_app(config, tools)
+    except (OSError, ValueError) as error:
+        raise CannotStart(f"The data directory {config.server.data_dir} can't be used: {error}.") from error
 
 
 async def _set_up(runner: web.AppRunner, config: Config) -> None:

@@ -42,8 +42,14 @@ from streamsrv.web.uploads import defer_continue
 
 _CURSOR = "{cursor:[0-9a-f]{32}}"
 _FILE = "{name:[0-9a-f]{64}\\.[a-z0-9]{2,4}}"
+# Of a long list so many addresses are told; its length is, too.
+_SHOWN_FILES = 20
 _FOREVER = "public, max-age=31536000, immutable"
 _SUBJECT = "local"
+# A list is kept with its job, and comes back with every page of jobs.
+_MAX_LIST_CHARACTERS = 1 << 18
+# Escaped, a character takes up to six bytes.
+MAX_BODY_BYTES = 6 * _MAX_LIST_CHARACTERS + (64 << 10)
 _MEDIA_TYPES = {form.suffix: form.media_type for form in FORMATS.values()}
 
 
@@ -61,7 +67,6 @@ class ExtractApi:
         max_clips: int,
         segment_seconds: float,
         fresh_seconds: float,
-        slots: int,
         download_idle_seconds: float,
         public_url: str,
     ) -> None:
@@ -75,7 +80,6 @@ class ExtractApi:
         self._max_clips = max_clips
         self._segment_seconds = segment_seconds
         self._fresh_seconds = fresh_seconds
-        self._slots = slots
         self._download_idle_seconds = download_idle_seconds
         self._public_url = public_url
 
@@ -106,9 +110,10 @@ class ExtractApi:
     async def whole(self, request: web.Request) -> web.Response:
         """Begin to extract the whole, unless that was begun or done already; `Location` says where to look."""
         origin = self._origin(request)
-        asked = await read_json(request, WholeRequest, limits=self._limits)
-        self._check(asked.video_files)
-        job = await self._standing(asked) or await self._store.submit_once(_job(asked))
+        with self._admission.place():
+            asked = await read_json(request, WholeRequest, limits=self._limits)
+            self._check(asked.video_files)
+            job = await self._standing(asked) or await self._store.submit_once(_job(asked))
         return web.Response(status=202, headers={"Location": f"{origin}/status/{job.id}"})
 
     async def status(self, request: web.Request) -> web.Response:
@@ -157,7 +162,8 @@ class ExtractApi:
     async def list_files(self, request: web.Request) -> web.Response:
         """Videos of this server: the roots, or what is in a folder below them."""
         folder = read_query(request, ("folder",)).get("folder")
-        listing = await asyncio.to_thread(list_folder, self._sources, folder)
+        with self._admission.place():
+            listing = await asyncio.to_thread(list_folder, self._sources, folder)
         entries = [_entry_reply(entry) for entry in listing.entries]
         return json_reply({**asdict(listing), "entries": entries})
 
@@ -175,6 +181,8 @@ class ExtractApi:
     def _check(self, uris: list[str]) -> None:
         if len(uris) > self._max_clips:
             raise BadParameter(f"video_files may have {self._max_clips} entries at most.")
+        if sum(map(len, uris)) > _MAX_LIST_CHARACTERS:
+            raise BadParameter(f"video_files may have {_MAX_LIST_CHARACTERS} characters in all.")
         for number, uri in enumerate(uris):
             with naming_clip(number, len(uris)):
                 self._sources.check(uri)
@@ -188,7 +196,7 @@ class ExtractApi:
             return job
         stamps = job.result["stamps"]
         is_old = None in stamps and time.time() - (job.completed_at or 0.0) > self._fresh_seconds
-        if is_old or not await self._archive.has(file_name(job.result["file"])):
+        if is_old or await self._archive.locate(file_name(job.result["file"])) is None:
             return None
         return job if await self._sources.are_as_before(asked.video_files, stamps) else None
 
@@ -204,8 +212,8 @@ class ExtractApi:
             job,
             audio_file=await self._audio_file(request, job),
             queue_position=position,
-            eta_seconds=eta_seconds(job, ahead=[], recent=[], slots=self._slots, now=time.time()),
-            shown=[_shown(uri) for uri in job.options["video_files"]],
+            eta_seconds=eta_seconds(job, ahead=[], recent=[], slots=1, now=time.time()),
+            shown=[_shown(uri) for uri in job.options["video_files"][:_SHOWN_FILES]],
         )
 
     async def _audio_file(self, request: web.Request, job: Job) -> str | None:

@@ -4,14 +4,14 @@ import asyncio
 import hashlib
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from streamsrv.errors import DiskFull, Problem
+from streamsrv.errors import DiskFull
 from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.results import Result, ResultStore
 from streamsrv.storage.storage import Storage
@@ -26,15 +26,23 @@ _NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{2,4})")
 
 
 class Archive:
-    """Files and their results. A file that nobody asked for in `days` goes; 0 days: it stays."""
+    """Files and their results, about `max_bytes` of them. What nobody asked for in `days` goes; 0 days: it stays."""
 
     def __init__(
-        self, storage: Storage, results: ResultStore, *, days: float, clock: Callable[[], float] = time.time
+        self,
+        storage: Storage,
+        results: ResultStore,
+        *,
+        days: float,
+        max_bytes: int,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._storage = storage
         self._results = results
         self._days = days
+        self._max_bytes = max_bytes
         self._clock = clock
+        self._changing = asyncio.Lock()
 
     @asynccontextmanager
     async def lifetime(self) -> AsyncIterator[None]:
@@ -78,9 +86,10 @@ class Archive:
             created_at=now,
             used_at=now,
         )
-        # The row first: a file without one would be taken for one that a lost database has left.
-        await self._results.record(result)
-        await self._storage.put(file, path)
+        async with self._changing:
+            # The row first: a file without one would be taken for one that a lost database has left.
+            await self._results.record(result)
+            await self._storage.put(file, path)
         log.info("extracted", file=file, bytes=size)
         return result
 
@@ -107,7 +116,7 @@ class Archive:
         now = self._clock()
         for name in await self._storage.names(_FOLDER):
             file = f"{_FOLDER}/{name}"
-            if not await self._results.is_known(file):
+            if _NAME.fullmatch(name) and not await self._results.is_known(file):
                 await self._results.record(
                     Result(
                         key=file,
@@ -117,32 +126,43 @@ class Archive:
                         cursor=None,
                         facts={},
                         file=file,
-                        size=0,
+                        size=await self._size(file),
                         created_at=now,
                         used_at=now,
                     )
                 )
 
     async def tidy(self) -> None:
-        """Remove what nobody has asked for in time."""
+        """Remove what nobody has asked for in time, and then, longest unused first, what is more than there is room."""
         await self._adopt()
+        now = self._clock()
         if self._days:
-            await self._remove_unused(self._clock() - self._days * _DAY_SECONDS)
+            while files := await self._results.unused_files(now - self._days * _DAY_SECONDS, _BATCH):
+                await self._remove(files, now - self._days * _DAY_SECONDS)
+        excess = await self._results.total_bytes() - self._max_bytes
+        # What was made or asked for just now stays, whatever its size.
+        while excess > 0 and (files := await self._results.unused_files(now - _HOUR_SECONDS, 1)):
+            await self._remove(files, now - _HOUR_SECONDS)
+            excess -= sum(files.values())
+
+    async def _size(self, file: str) -> int:
+        path = await self._storage.locate(file)
+        return 0 if path is None else (await asyncio.to_thread(path.stat)).st_size
 
     async def _keep_tidy(self) -> None:
         while True:
             try:
                 await self.tidy()
-            except Problem as problem:
-                log.warning("results_not_tidied", reason=problem.detail)  # tried again in an hour
+            except Exception:  # nothing here is worth the server; tried again in an hour
+                log.exception("results_not_tidied")
             await asyncio.sleep(_HOUR_SECONDS)
 
-    async def _remove_unused(self, before: float) -> None:
-        while files := await self._results.files_of_unused(before, _BATCH):
-            for file in files:
-                await self._results.forget(file)
-                await self._storage.remove(file)
-            log.info("results_removed", count=len(files))
+    async def _remove(self, files: Iterable[str], before: float) -> None:
+        for file in files:
+            async with self._changing:  # or the file of a result that is just being kept would go
+                if await self._results.forget(file, before):
+                    await self._storage.remove(file)
+                    log.info("result_removed", file=file)
 
 
 def file_name(file: str) -> str:

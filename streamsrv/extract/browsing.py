@@ -1,5 +1,6 @@
 """What lies below the media roots: folders, and files that look like sound or film."""
 
+import itertools
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +49,12 @@ def list_folder(sources: Sources, uri: str | None) -> Listing:
         paths = sorted(folder.iterdir(), key=lambda path: (path.name.casefold(), path.name))
     except PermissionError as error:
         raise UnusableFile("That folder can't be read.") from error
-    entries = [entry for path in paths if (entry := _entry(path, sources)) is not None]
-    entries.sort(key=lambda entry: entry.size is not None)  # folders first; within both the order stays
+    found = (entry for path in paths if (entry := _entry(path, sources)) is not None)
+    entries = list(itertools.islice(found, _MAX_ENTRIES + 1))
+    more = len(entries) > _MAX_ENTRIES
+    shown = sorted(entries[:_MAX_ENTRIES], key=lambda entry: entry.size is not None)  # folders first, in their order
     parent = None if folder in sources.roots else folder.parent.as_uri()
-    return Listing(folder.as_uri(), parent, entries[:_MAX_ENTRIES], more=len(entries) > _MAX_ENTRIES)
+    return Listing(folder.as_uri(), parent, shown, more=more)
 
 
 def _entry(path: Path, sources: Sources) -> Entry | None:

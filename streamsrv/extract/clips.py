@@ -3,8 +3,9 @@
 import asyncio
 import hashlib
 import json
+import uuid
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,8 @@ log = structlog.get_logger()
 # How the chunks of a clip come about: another number, where the same clip would come out differently.
 _METHOD = 2
 _LOOK_SECONDS = 0.02
+# So long a clip that nobody has is decoded on.
+_LEAD_SECONDS = 60.0
 _READ_BYTES = 1 << 20
 _END = "end.json"
 
@@ -66,10 +69,10 @@ class Clips:
 
     @contextmanager
     def lend(self, task: ClipTask, source: SourceFile, sha256: str, priority: int) -> Iterator["Clip"]:
-        """The clip that `task` describes, whose folder doesn't matter, of a source with that SHA-256, for the block.
+        """The clip that `task` describes, but for folder and stop, of a source with that SHA-256, for the block.
 
         Decoding begins, unless it was done before or goes on already. When nobody has it any more, what has begun goes
-        on, since the next one who asks is likely to want more of it; what hasn't begun is given up.
+        on for a while, since the next one who asks is likely to want more of it; what hasn't begun is given up.
         """
         key = clip_key(task, sha256)
         clip = self._clips.get(key)
@@ -82,9 +85,19 @@ class Clips:
                 yield clip
         finally:
             clip.users -= 1
-            if clip.users == 0 and not clip.reach.samples:
-                clip.cancel()
-            self._forget_unused(clip)
+            if clip.users == 0:
+                self._leave(clip)
+
+    def _leave(self, clip: "Clip") -> None:
+        if not clip.reach.samples:
+            clip.cancel()
+        elif not clip.is_over:
+            asyncio.get_running_loop().call_later(_LEAD_SECONDS, self._give_up_unused, clip)
+        self._forget_unused(clip)
+
+    def _give_up_unused(self, clip: "Clip") -> None:
+        if clip.users == 0:
+            clip.cancel()
 
     def _forget_unused(self, clip: "Clip", _: asyncio.Task[None] | None = None) -> None:
         if clip.users == 0 and clip.is_over and self._clips.get(clip.key) is clip:
@@ -135,11 +148,11 @@ class Clip:
             self._notify()
 
     async def wait(self, samples: int) -> Reach:
-        """Wait until more than so many samples are there, or all; raises what went wrong with the clip."""
-        while self._error is None and not self.reach.is_whole and self.reach.samples <= samples:
+        """Wait until more than so many samples are there, or all; raises what went wrong with the clip before."""
+        while not self.reach.is_whole and self.reach.samples <= samples:
+            if self._error is not None:
+                raise self._error
             await self._changed.wait()
-        if self._error is not None:
-            raise self._error
         return self.reach
 
     async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
@@ -151,7 +164,7 @@ class Clip:
             count = min(end - at, size - offset, _READ_BYTES)
             data = await asyncio.to_thread(_read, self._folder / chunk_name(number), offset, count)
             if len(data) < count:
-                raise InternalError("A part of the clip is gone.")
+                raise self._error or InternalError("A part of the clip is gone.")
             at += count
             yield data
 
@@ -172,7 +185,8 @@ class Clip:
         self._notify()
         async with self._source.held() as path:
             try:
-                task = replace(self._task, source=path, folder=self._folder)
+                stop = self._folder / f"stop.{uuid.uuid4().hex}"
+                task = replace(self._task, source=path, folder=self._folder, stop=stop)
                 samples = await self._decode_with_room(task, priority)
             except SourceChanged:
                 # Some of it may be of the other content.
@@ -205,7 +219,12 @@ class Clip:
                     await asyncio.wait([decoding], timeout=_LOOK_SECONDS)
                     await self._count()
         except BaseExceptionGroup as group:
+            await self._count()  # what came before something went wrong is right
             raise first_error(group) from group
+        except asyncio.CancelledError:
+            with suppress(OSError):  # then it ends by itself
+                task.stop.touch()  # the pool's process can't be told otherwise
+            raise
         samples = decoding.result()
         with disk_errors():
             await asyncio.to_thread(_write_end, self._folder, samples)
@@ -247,6 +266,8 @@ def _size(path: Path) -> int:
 
 
 def _write_end(folder: Path, samples: int) -> None:
+    for left in (*folder.glob("*.part"), *folder.glob("stop.*")):  # by those that were killed or given up
+        left.unlink(missing_ok=True)
     part = folder / f"{_END}.part"
     part.write_text(json.dumps({"samples": samples}))
     part.replace(folder / _END)

@@ -5,10 +5,11 @@ counts as soon as it is there under its name, so a first segment doesn't wait fo
 interrupted decode has left isn't written again.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamsrv.errors import SourceChanged, UnusableFile
+from streamsrv.errors import InternalError, SourceChanged, UnusableFile
 from streamsrv.extract.identity import Identity
 from streamsrv.files import disk_errors
 from streamsrv.media.arguments import Input, Pcm, pcm_arguments
@@ -25,7 +26,8 @@ _PART = ".part"
 class ClipTask:
     """The track `track` of the file `source`, which is `identity` and `film`, as `grid` has it.
 
-    It goes into chunks of `chunk_samples` in `folder`, and is no longer than `max_seconds`.
+    It goes into chunks of `chunk_samples` in `folder`, and is no longer than `max_seconds`. Once there is a file
+    `stop`, it is given up.
     """
 
     tools: FfmpegTools
@@ -35,6 +37,7 @@ class ClipTask:
     track: Track
     grid: Pcm
     folder: Path
+    stop: Path
     chunk_samples: int
     max_seconds: float
 
@@ -53,6 +56,7 @@ def decode_clip(task: ClipTask) -> int:
     Raises UnusableFile for a clip that can't be decoded to the end that it promises, SourceChanged for a file that
     isn't the one any more that was looked into, DiskFull, and OSError where the folder is gone: nobody wants it then.
     """
+    _check_source(task)
     argv = pcm_arguments(
         task.tools.ffmpeg,
         Input(path=task.source),
@@ -69,6 +73,8 @@ def decode_clip(task: ClipTask) -> int:
         number = 0
         while data := child.output.read(task.chunk_bytes):
             _keep_chunk(task, number, data)
+            if task.stop.exists():
+                raise InternalError("Nobody wants this clip any more.")
             number, written_bytes = number + 1, written_bytes + len(data)
         outcome = child.outcome()
     samples, rest = divmod(written_bytes, task.grid.frame_bytes)
@@ -85,14 +91,21 @@ def _keep_chunk(task: ClipTask, number: int, data: bytes) -> None:
     path = task.folder / chunk_name(number)
     if path.exists() and path.stat().st_size == len(data) == task.chunk_bytes:
         return
-    part = path.with_suffix(_PART)
-    with disk_errors():
-        try:
+    # One that was given up may not have ended yet when the next one begins.
+    part = path.with_suffix(f".{os.getpid()}{_PART}")
+    try:
+        with disk_errors():
             part.write_bytes(data)
-        except OSError:
-            part.unlink(missing_ok=True)
-            raise
-        if Identity.of(task.source.stat()) != task.identity:
-            part.unlink()
-            raise SourceChanged("The file changed while it was read.")
+        _check_source(task)
         part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _check_source(task: ClipTask) -> None:
+    try:
+        same = Identity.of(task.source.stat()) == task.identity
+    except OSError as error:
+        raise SourceChanged("The file went away while it was read.") from error
+    if not same:
+        raise SourceChanged("The file changed while it was read.")

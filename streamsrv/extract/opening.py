@@ -13,6 +13,7 @@ from streamsrv.extract.sources import Progress, SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import grid_of
 from streamsrv.extract.tracks import describe_tracks, track_members
+from streamsrv.media.checks import check_declared_length
 from streamsrv.media.film import Film
 
 # How a source is opened: as it is now, or as it was when it came here.
@@ -44,6 +45,7 @@ async def opened_reel(
         for number, (source, film) in enumerate(films):
             with naming_clip(number, count):
                 clips.append(choose_track(source, film, request.track_number, request.missing))
+                check_declared_length(clips[-1].declared, studio.max_seconds)
         tracks = [clip.track for clip in clips if clip.track is not None]
         if not tracks:
             raise UnusableFile("None of the clips has sound.")

@@ -8,14 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from streamsrv.errors import Problem
+from streamsrv.errors import Problem, SourceChanged
 from streamsrv.extract.cursor import Content, sources_digest
 from streamsrv.extract.decode import ClipTask
-from streamsrv.extract.shared import outcome_of
+from streamsrv.extract.shared import all_of, outcome_of
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import Piece, Position, Reach, Step, cut_step, samples_in
 from streamsrv.media.arguments import Pcm
+from streamsrv.media.declared import Declared
 from streamsrv.media.film import Film, Track
 
 # Long enough that a file for each costs nothing, short enough that the first one is there at once.
@@ -68,6 +69,11 @@ class ReelClip:
     silent_seconds: float = 0.0
 
     @property
+    def declared(self) -> Declared | None:
+        """How long it promises to be, if it does."""
+        return Declared(self.silent_seconds, 0.0) if self.track is None else self.track.declared
+
+    @property
     def seconds(self) -> float:
         """About how long it is."""
         return self.silent_seconds if self.track is None else self.film.duration_seconds or 0.0
@@ -110,13 +116,13 @@ class Reel:
 
     async def digest(self, count: int) -> bytes:
         """Tell the content of the first `count` sources, as this grid has it, from every other."""
-        contents = await asyncio.gather(*(self._content(number) for number in range(count)))
+        contents = await all_of([self._content(number) for number in range(count)])
         return sources_digest(contents, self.grid)
 
     async def step(self, start: Position, segment_samples: int) -> Step:
         """Cut the segment at `start`, once enough is known of the clips that it reaches into."""
         reach = [Reach(0, is_whole=False)] * len(self)
-        while (step := cut_step(start, segment_samples, reach)) is None:
+        while (step := _cut(start, segment_samples, reach)) is None:
             number = next(number for number in range(start.clip, len(self)) if not reach[number].is_whole)
             reach[number] = await self._wait(number, reach[number].samples)
         return step
@@ -189,9 +195,17 @@ class Reel:
             track=track,
             grid=self.grid,
             folder=Path(),
+            stop=Path(),
             chunk_samples=_CHUNK_SECONDS * self.grid.sample_rate,
             max_seconds=self._studio.max_seconds,
         )
+
+
+def _cut(start: Position, segment_samples: int, reach: Sequence[Reach]) -> Step | None:
+    try:
+        return cut_step(start, segment_samples, reach)
+    except ValueError as error:
+        raise SourceChanged("A clip is shorter than it was when the cursor was given. Begin anew.") from error
 
 
 @contextmanager

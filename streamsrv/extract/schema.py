@@ -88,7 +88,7 @@ def phase(job: Job) -> str:
 def status_reply(
     job: Job, *, audio_file: str | None, queue_position: int | None, eta_seconds: float | None, shown: list[str]
 ) -> dict[str, Any]:
-    """An extraction as clients see it. `shown` are its videos as anybody may see them."""
+    """An extraction as clients see it. `shown` are the first of its videos as anybody may see them."""
     request = WholeRequest.model_validate(dict(job.options))
     return {
         "cursor": job.id,
@@ -106,6 +106,7 @@ def status_reply(
         "completed_at": timestamp(job.completed_at),
         "duration_seconds": job.result.get("duration_seconds"),
         "video_files": shown,
+        "video_count": len(request.video_files),
         "track": request.track_number,
         "format": request.form.name,
         "on_missing": request.missing,

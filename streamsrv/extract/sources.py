@@ -6,8 +6,9 @@ are read below the configured roots only, links resolved.
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,8 +70,10 @@ class SourceFile:
 class Sources:
     """Opens videos by their addresses. Every method raises RefusedAddress for those that aren't read here."""
 
-    def __init__(self, roots: Sequence[Path], web: Web) -> None:
+    def __init__(self, roots: Sequence[Path], web: Web, *, private: Path) -> None:
+        """Nothing below `private` is read, even where that lies below a root."""
         self._roots = [root.resolve() for root in roots]
+        self._private = private.resolve()
         self._web = web
 
     @property
@@ -147,14 +150,31 @@ class Sources:
             yield copy.path
 
     def _find_file(self, uri: str) -> tuple[Path, Identity]:
-        path = self.find(uri)
-        status = path.stat()
-        if not path.is_file():
+        """The file as it was opened: whoever swaps a link for it meanwhile is found out by its identity."""
+        with readable():
+            # Not to be held up by a pipe that nobody writes to.
+            descriptor = os.open(self.find(uri), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            path, status = Path(f"/proc/self/fd/{descriptor}").readlink(), os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        if not self._is_below(path):
+            raise RefusedAddress(_OUTSIDE)
+        if not stat.S_ISREG(status.st_mode):
             raise UnusableFile("That isn't a file.")
         return path, Identity.of(status)
 
     def _is_below(self, path: Path) -> bool:
-        return any(path.is_relative_to(root) for root in self._roots)
+        return not path.is_relative_to(self._private) and any(path.is_relative_to(root) for root in self._roots)
+
+
+@contextmanager
+def readable() -> Iterator[None]:
+    """Say in words of a file in the block that it can't be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UnusableFile(f"The file can't be read: {(error.strerror or 'the disk failed').lower()}.") from error
 
 
 @asynccontextmanager

@@ -272,14 +272,20 @@ UPDATE results SET used_at = :now WHERE file = :file RETURNING key;
 -- name: list_unused_files
 -- Files none of whose results was used since a moment, the one that was last used longest ago first.
 -- SQLite would read all rows to group them; the index gives the old ones, mostly few.
-SELECT file FROM results AS old INDEXED BY results_by_use
+SELECT file, max(size) AS size FROM results AS old INDEXED BY results_by_use
 WHERE used_at < :moment
     AND NOT EXISTS (SELECT 1 FROM results AS other WHERE other.file = old.file AND other.used_at >= :moment)
 GROUP BY file ORDER BY max(used_at), file LIMIT :limit;
 
+-- name: sum_files
+-- The bytes of all files that results are in.
+SELECT coalesce(sum(size), 0) AS total FROM (SELECT max(size) AS size FROM results GROUP BY file);
+
 -- name: forget_file
--- Forget all results that a file serves.
-DELETE FROM results WHERE file = :file;
+-- Forget all results that a file serves, unless one was used since a moment.
+DELETE FROM results WHERE file = :file
+    AND NOT EXISTS (SELECT 1 FROM results AS other WHERE other.file = :file AND other.used_at >= :moment)
+RETURNING key;
 
 -- name: find_file
 -- Say whether any result is in this file.

@@ -18,8 +18,8 @@ _REMEMBERED_FILES = 10_000  # some 2 MB
 class Result:
     """One file that answers one request. Times are Unix seconds, `request` and `facts` hold what JSON can.
 
-    `key` names the request and all that its answer depends on. `cursor` names the step after it, where there is one.
-    `facts` are what the answer says of the file. `file` is a storage key; one file may answer several requests.
+    `key` names the request and all that its answer depends on. `cursor` is the step that was asked for, if there is
+    one. `facts` are what the answer says of the file. `file` is a storage key; one file may answer several requests.
     """
 
     key: str
@@ -56,11 +56,17 @@ class ResultStore(Protocol):
         Written at most once an hour for each file, so `used_at` may lie an hour behind the last use.
         """
 
-    async def files_of_unused(self, before: float, limit: int) -> list[str]:
-        """List files none of whose results was used at or after a Unix time, those unused for longest first."""
+    async def unused_files(self, before: float, limit: int) -> dict[str, int]:
+        """Give files none of whose results was used at or after a Unix time, and their sizes in bytes.
 
-    async def forget(self, file: str) -> None:
-        """Forget all results whose file this is."""
+        Those that were unused for longest come first.
+        """
+
+    async def total_bytes(self) -> int:
+        """Sum up the sizes of all files."""
+
+    async def forget(self, file: str, before: float) -> bool:
+        """Forget all results whose file this is, unless one of them was used at or after a Unix time; say if so."""
 
     async def is_known(self, file: str) -> bool:
         """Say whether any result is in this file."""
@@ -110,13 +116,17 @@ class SqliteResults:
         if len(self._noted) > self._remembered_files:
             del self._noted[next(iter(self._noted))]
 
-    async def files_of_unused(self, before: float, limit: int) -> list[str]:
+    async def unused_files(self, before: float, limit: int) -> dict[str, int]:
         rows = await self._database.read("list_unused_files", {"moment": before, "limit": limit})
-        return [row["file"] for row in rows]
+        return {row["file"]: row["size"] for row in rows}
+
+    async def total_bytes(self) -> int:
+        (row,) = await self._database.read("sum_files", {})
+        return int(row["total"])
 
     @uninterrupted
-    async def forget(self, file: str) -> None:
-        await self._database.change("forget_file", {"file": file})
+    async def forget(self, file: str, before: float) -> bool:
+        return bool(await self._database.change("forget_file", {"file": file, "moment": before}))
 
     async def is_known(self, file: str) -> bool:
         return bool(await self._database.read("find_file", {"file": file}))

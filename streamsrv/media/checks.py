@@ -17,11 +17,18 @@ _HEADER_FRAMES = 4
 _CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "Packet corrupt")
 # By the number of the signal: SIGXCPU, SIGXFSZ.
 _LIMITS = {24: "Decoding this file takes too long.", 25: "What this file decodes to is too large."}
+# The resampler says so and goes on, without the silence.
+_NOT_FILLED = "Failed to compensate for timestamp delta"
 _REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
     (
         ("Failed to configure output pad",),
         UnusableFile,
         "The file's channels or its sample rate are of a kind that can't be converted.",
+    ),
+    (
+        ("Cannot allocate memory",),
+        UnusableFile,
+        "Decoding this file takes too much memory.",
     ),
     (
         ("Error while opening encoder",),
@@ -115,6 +122,8 @@ def check_decoded(
         raise UnusableFile("There is no sound in this file.")
     if decoded_seconds > max_seconds:
         raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
+    if _NOT_FILLED in errors:
+        raise UnusableFile("The sound begins so late, or pauses for so long, that its silence takes too much memory.")
     if outcome.changes:
         # Filters begin anew there, and lose what they held; times and lengths mean nothing any more.
         raise UnusableFile("The sound changes its sample rate or its channels in the middle of the file.")

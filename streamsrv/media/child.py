@@ -24,11 +24,12 @@ _PROGRAMS = (b"bwrap", b"ffmpeg", b"ffprobe")
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What one child may use: processor time, size of one file it writes, open files."""
+    """What one child may use: processor time, size of one file it writes, open files, memory."""
 
     cpu_seconds: int = 6 * 3600
     file_bytes: int = 1 << 40
     open_files: int = 256
+    memory_bytes: int = 1 << 30
 
     @classmethod
     def for_sound(cls, max_seconds: float, file_bytes: int | None = None) -> Self:
@@ -128,6 +129,7 @@ def _prepare_child(parent: int, limits: ChildLimits) -> None:
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
+        (resource.RLIMIT_DATA, limits.memory_bytes),
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]

@@ -18,7 +18,7 @@ _MAX_LINE = 400
 
 _DECODED = re.compile(r"Input stream #\d+:\d+ \(audio\): .* frames decoded.*\((\d+) samples\)")
 _ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\d+) samples\); (\d+) packets muxed")
-_ERROR = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )?\[(?:error|fatal|panic)\] (.*)")
+_ERROR = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )*\[(?:error|fatal|panic)\] (.*)")
 # Filters are set up anew for sound of another kind.
 _GRAPH = re.compile(r"^\[graph_\S+_in_\S+ @ 0x[0-9a-f]+\] \[verbose\] tb:")
 _OUT_TIME = re.compile(r"^out_time_us=(\d+)")

@@ -14,6 +14,9 @@ from streamsrv.media.material import read_head
 from streamsrv.media.probe import depth_bits_of, seconds_of, words_for
 from streamsrv.media.tools import FfmpegTools
 
+# As much as any tag of a language takes (RFC 5646 section 4.4.1); a file may say anything.
+_LANGUAGE_CHARACTERS = 35
+
 
 @dataclass(frozen=True, slots=True)
 class Track:
@@ -50,7 +53,10 @@ async def probe_film(tools: FfmpegTools, path: Path) -> Film:
     result = await tools.run(argv, readable=(path,))
     if result.returncode != 0:
         raise UnusableFile(words_for(result.stderr))
-    return read_film(json.loads(result.stdout), head, estimated="Estimating duration from bitrate" in result.stderr)
+    film = read_film(json.loads(result.stdout), head, estimated="Estimating duration from bitrate" in result.stderr)
+    if film.tracks and not any(track.channels for track in film.tracks):
+        raise UnusableFile(words_for(""))  # a text that ffprobe takes for an MP3
+    return film
 
 
 def read_film(report: dict[str, Any], head: bytes = b"", *, estimated: bool = False) -> Film:
@@ -77,7 +83,7 @@ def _track(number: int, stream: dict[str, Any], declared: Declared | None) -> Tr
         sample_rate=int(stream.get("sample_rate") or 0),
         channels=int(stream.get("channels") or 0),
         depth_bits=depth_bits_of(stream),
-        language=None if language in (None, "und") else language,
+        language=None if language in (None, "und") else language[:_LANGUAGE_CHARACTERS],
         layout=None if layout in (None, "unknown") else layout,
         declared=declared,
     )

@@ -12,9 +12,16 @@ _SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/opt", "/etc/ld.so.cache
 _ISOLATED = ("--unshare-all", "--die-with-parent", "--clearenv", "--dev", "/dev")
 
 
-def confine(argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
-    """Prefix `argv` so that it sees the system's programs, `readable` and `writable`, and dies with its parent."""
+def confine(
+    argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path], home: Path | None = None
+) -> list[str]:
+    """Prefix `argv` so that it sees the system's programs, `readable` and `writable`, and dies with its parent.
+
+    `home` is whose it is: bubblewrap doesn't follow its parent in its first instant, and must be known by somebody.
+    """
     words = ["bwrap", *_ISOLATED]
+    if home is not None:
+        words += ["--setenv", "STREAMSRV_HOME", f"{home}/"]
     for system in _SYSTEM:
         words += ["--ro-bind-try", system, system]
     for path in readable:

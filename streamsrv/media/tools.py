@@ -19,7 +19,10 @@ _OLDEST = (5, 1)
 
 @dataclass(frozen=True, slots=True)
 class FfmpegTools:
-    """The programs of this machine. `encoders`, `other_decoders` (not of sound): what ffmpeg was built with."""
+    """The programs of this machine. `encoders`, `other_decoders` (not of sound): what ffmpeg was built with.
+
+    `home` is the data directory of the server that they work for; by it the next server knows those that were left.
+    """
 
     ffmpeg: str
     ffprobe: str
@@ -27,10 +30,13 @@ class FfmpegTools:
     encoders: frozenset[str] = frozenset()
     other_decoders: str = ""
     sandboxed: bool = False
+    home: Path | None = None
 
     def confined(self, argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
         """The command line that runs `argv` with no more of this machine than it needs, where that works here."""
-        return confine(argv, readable=readable, writable=writable) if self.sandboxed else list(argv)
+        if not self.sandboxed:
+            return list(argv)
+        return confine(argv, readable=readable, writable=writable, home=self.home)
 
     async def run(
         self, argv: Sequence[str], *, readable: Sequence[Path] = (), most_seconds: float = QUICK_SECONDS

@@ -8,7 +8,10 @@ _BYTES = 32
 
 
 def kept_secret(path: Path) -> bytes:
-    """The secret in this file, which is made where it is missing. Blocks. Raises OSError."""
+    """The secret in this file, which is made where it is missing. Blocks.
+
+    Raises OSError, and ValueError for a file that is too short: anybody could guess what was signed with it.
+    """
     if not path.exists():
         made = path.with_suffix(".new")
         made.unlink(missing_ok=True)
@@ -18,4 +21,7 @@ def kept_secret(path: Path) -> bytes:
             file.flush()
             os.fsync(descriptor)
         made.replace(path)  # whole or not at all
-    return path.read_bytes()
+    secret = path.read_bytes()
+    if len(secret) < _BYTES:
+        raise ValueError(f"{path} has fewer than {_BYTES} bytes")
+    return secret

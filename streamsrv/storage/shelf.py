@@ -172,6 +172,8 @@ class Shelf:
         self._take(name)
         try:
             self._set_size(name, await asyncio.to_thread(tree_bytes, self._folder / name))
+        except OSError as error:  # it counts as it did; whoever reads it hears of the disk
+            log.warning("shelf_entry_not_measured", name=name, folder=self._folder.name, reason=repr(error))
         finally:
             self._let_go(name)
 

@@ -8,6 +8,8 @@ import pytest
 from chaos.ground import assert_no_process
 from support.sound import tone
 
+from streamsrv.media.child import end_strays
+
 
 @pytest.fixture(scope="session")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -26,6 +28,7 @@ def data_dir(tmp_path: Path) -> Iterator[Path]:
     """A data directory; after the test no process has to do with it any more."""
     yield tmp_path / "data"
     assert_no_process(tmp_path / "data")
+    end_strays(tmp_path / "data")  # as the next server would
 
 
 @pytest.fixture

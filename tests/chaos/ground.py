@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import requests
-from support.server import Server, serving
+from support.server import Server, descendants, serving
 
 T = TypeVar("T")
 
@@ -209,8 +209,20 @@ def _is_encoder(command: str) -> bool:
 
 
 def assert_no_process(data_dir: Path) -> None:
-    """No process of a dead server lives on."""
-    until(lambda: not processes_of(data_dir), seconds=GONE_SECONDS, what=lambda: processes_of(data_dir))
+    """No process of a dead server lives on, but for sandboxes that hadn't begun: those the next server ends."""
+
+    def living() -> dict[int, str]:
+        return {pid: command for pid, command in processes_of(data_dir).items() if not _never_began(pid)}
+
+    until(lambda: not living(), seconds=GONE_SECONDS, what=living)
+
+
+def _never_began(pid: int) -> bool:
+    """bubblewrap doesn't follow its parent before that has told it to begin; then it waits for ever."""
+    with suppress(OSError):  # it ended meanwhile
+        status = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+        return (status["Name"], status["PPid"]) == ("bwrap", "1") and not descendants(pid)
+    return False
 
 
 def await_kill(server: Server) -> None:

@@ -30,8 +30,8 @@ class Place:
         self.storage = LocalStorage(folder)
         self.store = store
 
-    def archive(self, days: float = 7.0) -> Archive:
-        return Archive(self.storage, self.store.results, days=days, clock=self.clock)
+    def archive(self, days: float = 7.0, max_bytes: int = 1 << 30) -> Archive:
+        return Archive(self.storage, self.store.results, days=days, max_bytes=max_bytes, clock=self.clock)
 
     async def keep(self, key: str, body: bytes) -> str:
         """Keep a file, and give its name."""
@@ -107,9 +107,32 @@ async def test_zero_days_keep_all(place: Place) -> None:
 async def test_files_without_results_go_in_their_time(place: Place, tmp_path: Path) -> None:
     """What a lost database has left is served for the days, and then goes."""
     name = await place.keep("a", b"sound")
-    await place.store.results.forget(f"extracted/{name}")
+    assert await place.store.results.forget(f"extracted/{name}", place.clock.now + 1)
     await place.archive().tidy()
     assert await place.archive().has(name)
     place.clock.now += 8 * DAY
     await place.archive().tidy()
     assert place.files() == []
+
+
+async def test_there_is_so_much_room(place: Place) -> None:
+    """Beyond it what was unused for longest goes, but nothing that was made or asked for within the hour."""
+    names = []
+    for key in "abcd":
+        names.append(await place.keep(key, key.encode() * 1000))
+        place.clock.now += 3600.0
+    await place.archive().locate(names[0])
+    await place.archive(max_bytes=2500).tidy()
+    assert place.files() == sorted([names[0], names[3]])
+    place.clock.now += 1.0
+    await place.archive(max_bytes=10).tidy()
+    assert place.files() == [names[0]]
+
+
+async def test_a_stray_file_harms_nobody(place: Place) -> None:
+    """What somebody else has put there is left alone."""
+    await place.keep("a", b"sound")
+    (place.folder / "files/extracted/copy of a file.flac").write_bytes(b"x")
+    place.clock.now += 8 * DAY
+    await place.archive().tidy()
+    assert place.files() == ["copy of a file.flac"]

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from streamsrv.extract.identity import Identity
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
 from streamsrv.media.arguments import Pcm
+from streamsrv.media.declared import Declared
 from streamsrv.media.film import Film, Track
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.storage.shelf import Shelf
@@ -59,6 +61,7 @@ def task(tools: FfmpegTools) -> Callable[..., ClipTask]:
             track=track,
             grid=GRID,
             folder=Path(),
+            stop=Path(),
             chunk_samples=chunk_samples,
             max_seconds=4000.0,
         )
@@ -67,7 +70,7 @@ def task(tools: FfmpegTools) -> Callable[..., ClipTask]:
 
 
 @pytest.fixture
-def lend() -> Callable[..., Clip]:
+async def lend() -> AsyncIterator[Callable[..., Clip]]:
     """Take a clip until the test ends, or until `lend.stack` is closed."""
     with ExitStack() as stack:
 
@@ -193,6 +196,33 @@ async def test_what_nobody_waits_for_is_given_up_or_ended(tmp_path: Path, task, 
         with pytest.raises(InternalError, match="given up"):
             await waiting.wait(0)
         assert (await begun.wait(10**9)).is_whole
+
+
+async def test_what_nobody_has_is_given_up_after_a_while(
+    tmp_path: Path, clips: Clips, task, lend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A clip that was begun and left isn't decoded to its end for nobody; its worker is free again."""
+    monkeypatch.setattr("streamsrv.extract.clips._LEAD_SECONDS", 0.0)
+    todo = task(an_hour(tmp_path))
+    clip = lend(clips, todo, "an-hour")
+    await clip.wait(0)
+    lend.stack.close()
+    with pytest.raises(InternalError, match="given up"):
+        await clip.wait(10**9)
+    again = lend(clips, todo, "an-hour")
+    assert (await again.wait(10**9)).samples == pytest.approx(3600 * RATE, abs=100)
+
+
+async def test_what_came_before_a_failure_can_be_had(tmp_path: Path, clips: Clips, task, lend) -> None:
+    """A clip that breaks off gives the samples before that to everyone who asks for them, and then its error."""
+    path = tone(tmp_path / "a.wav", seconds=3)
+    todo = task(path)
+    cut = replace(todo, track=replace(todo.track, declared=Declared(9.0, 0.0)))
+    clip = lend(clips, cut)
+    for _ in range(3):
+        assert (await clip.wait(2 * RATE)).samples == 3 * RATE
+        with pytest.raises(UnusableFile, match="ends in the middle"):
+            await clip.wait(3 * RATE)
 
 
 async def test_nothing_is_left_after_a_stop(tmp_path: Path, task, lend) -> None:

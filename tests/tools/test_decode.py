@@ -13,7 +13,7 @@ import pytest
 from support.server import descendants
 from support.sound import FFMPEG
 
-from streamsrv.errors import SourceChanged, UnusableFile
+from streamsrv.errors import InternalError, SourceChanged, UnusableFile
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
 from streamsrv.extract.identity import Identity
 from streamsrv.media.arguments import Pcm
@@ -72,14 +72,15 @@ def task(tools: FfmpegTools, tmp_path: Path) -> Callable[..., ClipTask]:
             **changes,
         }
         identity = Identity.of(path.stat())
-        return ClipTask(tools=tools, source=path, identity=identity, film=film, folder=folder, **settings)
+        stop = tmp_path / "stop"
+        return ClipTask(tools=tools, source=path, identity=identity, film=film, folder=folder, stop=stop, **settings)
 
     return make_task
 
 
 def joined(task: ClipTask) -> np.ndarray:
     """All chunks one after the other, int16 [samples, channels]."""
-    names = sorted(path.name for path in task.folder.iterdir())
+    names = sorted(path.name for path in task.folder.glob("*.pcm"))
     assert names == [chunk_name(number) for number in range(len(names))]
     data = b"".join((task.folder / name).read_bytes() for name in names)
     return np.frombuffer(data, dtype="<i2").reshape(-1, 2)
@@ -194,6 +195,44 @@ async def test_a_file_that_changes_is_noticed(tmp_path: Path, task, tools: Ffmpe
     assert list(todo.folder.iterdir()) == []
 
 
+async def test_a_file_that_goes_away_is_noticed(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """A file that was removed while it is decoded is a changed one, and leaves no half chunk."""
+    path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
+    todo = task(path, await probe_film(tools, path))
+    path.unlink()
+    with pytest.raises(SourceChanged, match="went away"):
+        await asyncio.to_thread(decode_clip, todo)
+    assert list(todo.folder.iterdir()) == []
+
+
+async def test_a_decode_is_given_up_when_nobody_wants_it(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """Once the stop file is there, no more chunks come than the one in hand."""
+    path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
+    todo = task(path, await probe_film(tools, path))
+    todo.stop.touch()
+    with pytest.raises(InternalError, match="Nobody"):
+        await asyncio.to_thread(decode_clip, todo)
+    assert [path.name for path in todo.folder.iterdir()] == [chunk_name(0)]
+
+
+async def test_two_decodes_of_one_clip_do_no_harm(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """One that was given up may not have ended when the next one begins in the same folder: both make the same."""
+    path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
+    todo = task(path, await probe_film(tools, path), chunk_samples=200)
+    async with DevicePool(cpu_devices(2)) as pool:
+        both = await asyncio.gather(*(pool.run(0, decode_clip, todo) for _ in range(2)))
+    assert both == [3 * 44100] * 2 == [len(joined(todo))] * 2
+
+
+async def test_silence_may_not_cost_all_memory(tmp_path: Path, task, tools: FfmpegTools) -> None:
+    """A track that begins so late that its silence doesn't fit into a decoder's memory is refused in words."""
+    late = f"{PICTURE} -itsoffset 10000 -f lavfi -i sine=d=1:r=44100 -map 0:v -map 1:a -c:v mpeg4 -c:a pcm_s16le"
+    path = make(tmp_path / "late.mkv", late)
+    todo = task(path, await probe_film(tools, path), max_seconds=100_000.0)
+    with pytest.raises(UnusableFile, match="memory"):
+        await asyncio.to_thread(decode_clip, todo)
+
+
 async def test_too_long_a_clip_is_refused(tmp_path: Path, task, tools: FfmpegTools) -> None:
     """More sound than the server takes is the source's fault; one that just fits isn't."""
     path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
@@ -212,7 +251,7 @@ async def test_a_pool_decodes_and_hears_errors(tmp_path: Path, task, tools: Ffmp
     assert await pool.run(0, decode_clip, todo) == len(joined(todo)) == 3 * 44100
     path.write_bytes(b"no sound at all")
     with pytest.raises(UnusableFile, match="can't be decoded"):
-        await pool.run(0, decode_clip, todo)
+        await pool.run(0, decode_clip, replace(todo, identity=Identity.of(path.stat())))
 
 
 async def test_a_killed_worker_takes_its_ffmpeg_along(tmp_path: Path, task, tools: FfmpegTools, pool) -> None:

@@ -191,7 +191,7 @@ async def test_a_result_that_is_new_is_noted_anew(results):
     await results.record(make_result("second", file="k.flac", used_at=NOW - 1000))
     await results.use("k.flac", NOW + 2)
     assert await used_at(results, "second") == NOW + 2
-    await results.forget("k.flac")
+    await results.forget("k.flac", NOW + 1)
     await results.record(make_result())
     await results.use("k.flac", NOW + 3)
     assert await used_at(results) == NOW + 3
@@ -237,11 +237,29 @@ async def test_unused_files_are_those_none_of_whose_results_was_used(results):
         ("f", "edge", NOW - 50),
     ]:
         await results.record(make_result(key, file=file, used_at=used))
-    assert await results.files_of_unused(NOW - 50, 9) == ["z-long", "lately"]
-    assert await results.files_of_unused(NOW - 50, 1) == ["z-long"]
-    assert await results.files_of_unused(NOW - 200, 9) == []
+    assert list(await results.unused_files(NOW - 50, 9)) == ["z-long", "lately"]
+    assert list(await results.unused_files(NOW - 50, 1)) == ["z-long"]
+    assert list(await results.unused_files(NOW - 200, 9)) == []
     await results.use("z-long", NOW + 1)
-    assert await results.files_of_unused(NOW - 50, 9) == ["lately"]
+    assert list(await results.unused_files(NOW - 50, 9)) == ["lately"]
+
+
+async def test_a_file_in_use_is_not_forgotten(results):
+    """One result that was used since the moment keeps all of them."""
+    for key, used in {"a": NOW - 100, "b": NOW - 10}.items():
+        await results.record(make_result(key, file="one", used_at=used))
+    assert not await results.forget("one", NOW - 50)
+    assert await results.find("a") is not None
+    assert await results.forget("one", NOW)
+    assert await results.find("b") is None
+
+
+async def test_sizes_are_summed_up_by_file(results):
+    """A file that several results are in counts once."""
+    assert await results.total_bytes() == 0
+    for key, file, size in [("a", "one", 10), ("b", "one", 10), ("c", "two", 5)]:
+        await results.record(make_result(key, file=file, size=size))
+    assert await results.total_bytes() == 15
 
 
 async def test_a_forgotten_file_has_no_results(results):
@@ -249,10 +267,10 @@ async def test_a_forgotten_file_has_no_results(results):
     for key, file in {"a": "one", "b": "one", "c": "two"}.items():
         await results.record(make_result(key, file=file))
     for _ in range(2):
-        await results.forget("one")
+        await results.forget("one", NOW + 1)
         assert [await results.find(key) is not None for key in "abc"] == [False, False, True]
         assert (await results.is_known("one"), await results.is_known("two")) == (False, True)
-    assert await results.files_of_unused(NOW + 1, 9) == ["two"]
+    assert list(await results.unused_files(NOW + 1, 9)) == ["two"]
 
 
 # Failing
@@ -296,7 +314,7 @@ async def test_a_use_that_was_not_written_is_not_remembered(store, results):
 async def test_a_failing_database_is_the_servers_own_fault(store, results):
     """What SQLite can't do is an InternalError, whatever it was."""
     await store._database._writer.execute_fetchall("DROP TABLE results")
-    for call in (results.find("k"), results.record(make_result()), results.use("k", NOW), results.forget("k")):
+    for call in (results.find("k"), results.record(make_result()), results.use("k", NOW), results.forget("k", NOW)):
         with pytest.raises(InternalError):
             await call
 

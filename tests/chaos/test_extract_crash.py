@@ -1,0 +1,406 @@
+"""kill -9 in the middle of an extraction, and full disks: it ends Completed, the same bytes, and nothing done twice."""
+
+import hashlib
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import numpy as np
+import pytest
+import requests
+from chaos.ground import (
+    FAILPOINTS,
+    GONE_SECONDS,
+    assert_clean,
+    assert_no_process,
+    await_kill,
+    events,
+    processes_of,
+    rows,
+    until,
+)
+from chaos.test_disk_full import NO_SPACE, filled
+from support.server import Server, descendants, serving
+from support.sound import decode, tone
+
+STORE = "streamsrv.jobs.sqlite:SqliteJobStore"
+STORAGE = "streamsrv.storage.local:LocalStorage"
+CLIPS = "streamsrv.extract.clips"
+ARCHIVE = "streamsrv.extract.archive:Archive"
+SEGMENT, WHOLE = "/extract_audio_segment", "/extract_audio"
+WAIT_SECONDS = 40
+# Chunks have ten seconds.
+CHUNK_BYTES = 10 * 44100 * 2 * 2
+CLIPS_AT_ALL = 4
+
+TRAPS = {
+    "after the claim": "before streamsrv.jobs.attempt:Attempt.run",
+    "before the first chunk is known": "before streamsrv.storage.shelf:Shelf.grow",
+    "after the first chunk is known": "after streamsrv.storage.shelf:Shelf.grow",
+    "after the first end.json": f"after {CLIPS}:_write_end",
+    "before the third end.json": f"before {CLIPS}:_write_end PosixPath 3",
+    "before keeping": f"before {ARCHIVE}.keep",
+    "between the result's row and its file": "after streamsrv.jobs.results:SqliteResults.record",
+    "between the file's sync and its rename": "after streamsrv.storage.local:_sync extract.",
+    "after keeping": f"after {ARCHIVE}.keep",
+    "before finish": f"before {STORE}.finish",
+}
+STEP_TRAPS = {
+    "before the first chunk is known": "before streamsrv.storage.shelf:Shelf.grow",
+    "before keeping": f"before {ARCHIVE}.keep",
+    "between the result's row and its file": "after streamsrv.jobs.results:SqliteResults.record",
+    "after the file's put": f"after {STORAGE}.put",
+}
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Four clips, each of three chunks, of which the last is short."""
+    folder = tmp_path_factory.mktemp("films").resolve()
+    return [
+        tone(folder / f"{number}.flac", seconds=23 + number, hertz=330 + 110 * number) for number in range(CLIPS_AT_ALL)
+    ]
+
+
+@pytest.fixture(scope="module")
+def long_film(films: list[Path]) -> Path:
+    """Minutes, which a worker decodes for a while, and AAC's encoder works on for seconds."""
+    return tone(films[0].with_name("long.flac"), seconds=180)
+
+
+def extracting(
+    data_dir: Path, films: list[Path], trap: str = "", *, port: int | None = None
+) -> AbstractContextManager[Server]:
+    """A server that may read the films and decodes one clip at a time; it kills itself at the trap, if there is one."""
+    environment = {
+        "STREAMSRV_EXTRACT__MEDIA_ROOTS": str(films[0].parent),
+        "STREAMSRV_SERVER__SECRET": "the same for all servers",
+        "STREAMSRV_WORKERS__PROCESSES": "1",
+    }
+    if not trap:
+        return serving(data_dir, environment=environment, port=port)
+    return serving(data_dir, environment={**environment, "STREAMSRV_TRAP": trap}, program=(FAILPOINTS,), port=port)
+
+
+def ask(server: Server, route: str, films: list[Path], **more: Any) -> requests.Response:
+    body = {"video_files": [film.as_uri() for film in films], **more}
+    return requests.post(f"{server.url}{route}", json=body, timeout=WAIT_SECONDS)
+
+
+def begin(server: Server, films: list[Path], **more: Any) -> str:
+    """Begin to extract the whole; gives the job's id."""
+    reply = ask(server, WHOLE, films, **more)
+    assert reply.status_code == 202, reply.text
+    return urlsplit(reply.headers["Location"]).path.removeprefix("/status/")
+
+
+def status(server: Server, job_id: str) -> dict[str, Any]:
+    reply = requests.get(f"{server.url}/status/{job_id}", timeout=WAIT_SECONDS)
+    assert reply.status_code == 200, reply.text
+    return reply.json()
+
+
+def ended(server: Server, job_id: str) -> dict[str, Any]:
+    return until(
+        lambda: found if (found := status(server, job_id))["phase"] == "ended" else None,
+        what=lambda: f"{status(server, job_id)}\n{server.log.read_text()[-3000:]}",
+    )
+
+
+def file_of(server: Server, document: Mapping[str, Any]) -> bytes:
+    """The bytes of what was extracted; the name is their digest."""
+    reply = requests.get(f"{server.url}{urlsplit(document['audio_file']).path}", timeout=WAIT_SECONDS)
+    assert reply.status_code == 200
+    assert hashlib.sha256(reply.content).hexdigest() in document["audio_file"]
+    return reply.content
+
+
+def completed(server: Server, job_id: str) -> bytes:
+    document = ended(server, job_id)
+    assert document["status"] == "Completed", document
+    return file_of(server, document)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, films: list[Path], long_film: Path) -> dict[str, bytes]:
+    """What a server makes that nobody disturbs: all films as FLAC, the long ones as M4A."""
+    with extracting(tmp_path_factory.mktemp("quiet") / "data", films) as server:
+        jobs = {"flac": begin(server, films), "m4a": begin(server, [long_film, *films], format="m4a")}
+        made = {form: completed(server, job_id) for form, job_id in jobs.items()}
+    (films[0].parent / "whole.flac").write_bytes(made["flac"])
+    sound = decode(films[0].parent / "whole.flac")
+    assert np.array_equal(sound, np.concatenate([decode(film) for film in films]))
+    return made
+
+
+Chunks = dict[Path, tuple[int, int]]
+
+
+def chunks(data_dir: Path) -> Chunks:
+    """What needn't be decoded again: all chunks of clips that were ended, and full ones of others. Inodes and times."""
+    found = {}
+    for path in (data_dir / "cache" / "clips").glob("*/*.pcm"):
+        facts = path.stat()
+        if facts.st_size == CHUNK_BYTES or (path.parent / "end.json").exists():
+            found[path] = facts.st_ino, facts.st_mtime_ns
+    return found
+
+
+def clips_ended(data_dir: Path) -> int:
+    return len(list((data_dir / "cache" / "clips").glob("*/end.json")))
+
+
+def assert_goes_on(server: Server, before: Chunks) -> None:
+    """Nothing that was there was written again."""
+    after = chunks(server.data_dir)
+    assert {path: after.get(path) for path in before} == before
+
+
+def kept_files(data_dir: Path) -> list[Path]:
+    return list((data_dir / "files" / "extracted").glob("*"))
+
+
+def alive(pids: list[int]) -> list[int]:
+    """Those of them that still run; one that only waits to be reaped doesn't."""
+    found = []
+    for pid in pids:
+        with suppress(OSError):
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+            found += [pid] if state not in "ZX" else []
+    return found
+
+
+@pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS.keys())
+def test_an_extraction_survives_a_kill(
+    trap: str, data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]
+) -> None:
+    """Killed at any point it ends Completed after the restart, with the same bytes; no clip is decoded again."""
+    with extracting(data_dir, films, trap) as server:
+        job_id = begin(server, films)
+        await_kill(server)
+    before, clips_before = chunks(data_dir), clips_ended(data_dir)
+    assert (rows(data_dir)[job_id].status, rows(data_dir)[job_id].accepted) == ("Processing", True)
+    with extracting(data_dir, films) as server:
+        assert completed(server, job_id) == undisturbed["flac"]
+        assert_goes_on(server, before)
+        assert_clean(data_dir)
+        assert begin(server, films) == job_id
+    assert not processes_of(films[0].parent)  # which those that read films are known by
+    row = rows(data_dir)[job_id]
+    assert (row.status, row.failures, row.restarts) == ("Completed", 0, 1)
+    assert clips_ended(data_dir) == CLIPS_AT_ALL
+    assert len(kept_files(data_dir)) == 1
+    if "_write_end" in trap:
+        assert clips_before == expected_ends(trap)
+
+
+def expected_ends(trap: str) -> int:
+    moment, _, *more = trap.split()
+    return (int(more[1]) if more else 1) - (moment == "before")
+
+
+def test_an_extraction_that_nobody_heard_of_is_made(
+    data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]
+) -> None:
+    """A kill between the job's row and the reply: it is in the list, it is completed, and who asks again finds it."""
+    with extracting(data_dir, films, f"after {STORE}.submit_once") as server:
+        with pytest.raises(requests.ConnectionError):
+            begin(server, films)
+        await_kill(server)
+    with extracting(data_dir, films) as server:
+        listed = requests.get(f"{server.url}/v1/extract/jobs", timeout=WAIT_SECONDS).json()["jobs"]
+        assert [begin(server, films)] == [job["cursor"] for job in listed]
+        assert completed(server, listed[0]["cursor"]) == undisturbed["flac"]
+
+
+def test_an_extraction_that_ended_is_not_made_again(
+    data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]
+) -> None:
+    """A kill right after the end: it is Completed at the next start, as it was, in its first attempt."""
+    with extracting(data_dir, films, f"after {STORE}.finish") as server:
+        job_id = begin(server, films)
+        await_kill(server)
+    before = rows(data_dir)[job_id]
+    assert before.status == "Completed"
+    with extracting(data_dir, films) as server:
+        assert completed(server, job_id) == undisturbed["flac"]
+    assert rows(data_dir)[job_id] == before
+
+
+def test_three_kills_in_one_extraction(data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]) -> None:
+    """Killed again and again after each further clip, it still goes on from where it was."""
+    job_id, before = "", {}
+    for clip in range(3):
+        with extracting(data_dir, films, f"after {CLIPS}:_write_end") as server:
+            job_id = job_id or begin(server, films)
+            await_kill(server)
+        assert clips_ended(data_dir) == clip + 1
+        after = chunks(data_dir)
+        assert after.items() >= before.items()
+        before = after
+    with extracting(data_dir, films) as server:
+        assert completed(server, job_id) == undisturbed["flac"]
+        assert_goes_on(server, before)
+    assert rows(data_dir)[job_id].restarts == 3
+
+
+def test_a_kill_during_encoding(
+    data_dir: Path, films: list[Path], long_film: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """A file that was half encoded is made anew from the chunks that are there; no process of the dead server stays."""
+    with extracting(data_dir, films) as server:
+        job_id = begin(server, [long_film, *films], format="m4a")
+        until(lambda: encoders(data_dir) and status(server, job_id)["progress"] > 1)
+        children = server.children()
+        server.kill()
+        until(lambda: not alive(children), seconds=GONE_SECONDS)
+    assert_no_process(data_dir)
+    before = chunks(data_dir)
+    assert before
+    with extracting(data_dir, films) as server:
+        assert completed(server, job_id) == undisturbed["m4a"]
+        assert_goes_on(server, before)
+        assert_clean(data_dir)
+
+
+def encoders(data_dir: Path) -> list[int]:
+    """The ffmpeg processes that make files of this server, without the sandbox around them."""
+    mark = f"{data_dir}/scratch/extract."
+    return [
+        pid
+        for pid, command in processes_of(data_dir).items()
+        if command.partition(" ")[0].endswith("ffmpeg") and mark in command
+    ]
+
+
+@pytest.fixture(scope="module")
+def step(tmp_path_factory: pytest.TempPathFactory, films: list[Path]) -> tuple[int, bytes, bytes]:
+    """The port of a server that nobody disturbs, what it says of the first segment, and the segment."""
+    with extracting(tmp_path_factory.mktemp("quiet") / "data", films) as server:
+        reply = ask(server, SEGMENT, films)
+        return int(server.url.rpartition(":")[2]), reply.content, file_of(server, reply.json())
+
+
+@pytest.mark.parametrize("trap", STEP_TRAPS.values(), ids=STEP_TRAPS.keys())
+def test_a_segment_survives_a_kill(
+    trap: str, data_dir: Path, films: list[Path], step: tuple[int, bytes, bytes]
+) -> None:
+    """Asked again after a kill, a step is the same JSON and the same bytes as from a server that nobody killed."""
+    port, document, sound = step
+    with extracting(data_dir, films, trap, port=port) as server:
+        with pytest.raises(requests.ConnectionError):
+            ask(server, SEGMENT, films)
+        await_kill(server)
+    before = chunks(data_dir)
+    with extracting(data_dir, films, port=port) as server:
+        again = ask(server, SEGMENT, films)
+        assert (again.status_code, again.content) == (200, document)
+        assert file_of(server, again.json()) == sound
+        assert_goes_on(server, before)
+        assert_clean(data_dir)
+
+
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_killed_worker_costs_nothing(
+    kills: int, data_dir: Path, films: list[Path], long_film: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """A worker that dies takes its ffmpeg along and is replaced: the first attempt is Completed, the same bytes."""
+    with extracting(data_dir, films) as server:
+        job_id = begin(server, [long_film, *films], format="m4a")
+        for number in range(1, kills + 1):
+            worker, decoder = until(lambda: decoding(server))
+            os.kill(worker, signal.SIGKILL)
+            until(lambda gone=(worker, decoder): not alive([*gone]), seconds=GONE_SECONDS)
+            until(lambda wanted=number: len([*events(server, "worker_died")]) == wanted)
+        before = chunks(data_dir)
+        assert completed(server, job_id) == undisturbed["m4a"]
+        assert_goes_on(server, before)
+        assert_clean(data_dir)
+    row = rows(data_dir)[job_id]
+    assert (row.attempt, row.failures, row.restarts) == (1, 0, 0)
+
+
+def decoding(server: Server) -> tuple[int, int] | None:
+    """The worker that decodes, and its ffmpeg, be it in a sandbox or not."""
+    for worker in server.children():
+        if "spawn_main" in command_of(worker):
+            found = [pid for pid in descendants(worker) if command_of(pid).partition(" ")[0].endswith("ffmpeg")]
+            if found:
+                return worker, found[0]
+    return None
+
+
+def command_of(pid: int) -> str:
+    with suppress(OSError):  # it ended meanwhile
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    return ""
+
+
+def test_an_extraction_waits_while_the_server_is_restarted(
+    data_dir: Path, films: list[Path], long_film: Path, undisturbed: dict[str, bytes]
+) -> None:
+    """SIGTERM puts it back, uncounted, in time and without a process left; the next server goes on and completes it."""
+    with extracting(data_dir, films) as server:
+        job_id = begin(server, [long_film, *films], format="m4a")
+        until(lambda: encoders(data_dir) and len(chunks(data_dir)) > 3, what=lambda: status(server, job_id))
+        children = server.children()
+        server.child.terminate()
+        assert server.child.wait(10) == 0
+        until(lambda: not alive(children), seconds=GONE_SECONDS)
+        assert_no_process(data_dir)
+    stopped = rows(data_dir)[job_id]
+    assert (stopped.status, stopped.failures, stopped.restarts) == ("Pending", 0, 0)
+    before = chunks(data_dir)
+    with extracting(data_dir, films) as server:
+        assert completed(server, job_id) == undisturbed["m4a"]
+        assert_goes_on(server, before)
+        assert_clean(data_dir)
+
+
+@pytest.mark.needs_root
+def test_a_full_disk_is_said_and_costs_nothing(small_disk: Path, films: list[Path]) -> None:
+    """Where nothing can be written a segment is 507 and a whole is 507 or Failed, in words; with space both work."""
+    with extracting(small_disk, films) as server:
+        with filled(small_disk):
+            for route in (SEGMENT, WHOLE):
+                reply = ask(server, route, films[:1])
+                assert (reply.status_code, NO_SPACE in reply.json()["detail"]) == (507, True), reply.text
+            assert requests.get(f"{server.url}/health", timeout=5).status_code == 200
+        assert_extracts(server, films[:1])
+
+
+@pytest.mark.needs_root
+def test_a_clip_larger_than_the_disk(small_disk: Path, films: list[Path], long_film: Path) -> None:
+    """A clip whose sound doesn't fit is 507, or a Failed job, in words, at once; a smaller one is extracted then."""
+    with extracting(small_disk, films) as server:
+        document = ended(server, begin(server, [long_film]))
+        assert (document["status"], NO_SPACE in document["error"]) == ("Failed", True), document
+        assert [*events(server, "job_attempt_failed")] == []
+        assert_extracts(server, films[:1])
+        step = ask(server, SEGMENT, [long_film], segment_seconds=120)
+        assert (step.status_code, NO_SPACE in step.json()["detail"]) == (507, True), step.text
+        assert_extracts(server, films[1:2])
+
+
+@pytest.mark.needs_root
+def test_what_is_only_kept_gives_way(small_disk: Path, films: list[Path]) -> None:
+    """Sound that was decoded before and that nobody needs now goes when its place is needed: it can be made again."""
+    with extracting(small_disk, films) as server:
+        for film in films:
+            document = ended(server, begin(server, [film], format="mp3"))
+            assert document["status"] == "Completed", document
+
+
+def assert_extracts(server: Server, films: list[Path]) -> None:
+    """What fits is extracted, in both ways, and nothing that nobody needs is left."""
+    document = ended(server, begin(server, films))
+    assert document["status"] == "Completed", document
+    path = server.log.with_name("extracted.flac")
+    path.write_bytes(file_of(server, document))
+    assert np.array_equal(decode(path), np.concatenate([decode(film) for film in films]))
+    assert ask(server, SEGMENT, films, segment_seconds=5).status_code == 200
+    assert_clean(server.data_dir)
