@@ -1,7 +1,6 @@
 """What was made, each file under the SHA-256 of its bytes, and which request it answers."""
 
 import asyncio
-import hashlib
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -63,6 +62,7 @@ class Archive:
     async def keep(
         self,
         path: Path,
+        sha256: str,
         *,
         key: str,
         subject: str,
@@ -70,8 +70,8 @@ class Archive:
         facts: Mapping[str, Any],
         cursor: str | None = None,
     ) -> Result:
-        """Take the file over, durably, and record what it answers. Raises DiskFull."""
-        sha256, size = await asyncio.to_thread(_digest, path)
+        """Take over the file, whose SHA-256 is given in hex, durably, and record what it answers. Raises DiskFull."""
+        size = (await asyncio.to_thread(path.stat)).st_size
         file = f"{_FOLDER}/{sha256}{path.suffix}"
         now = self._clock()
         result = Result(
@@ -173,8 +173,3 @@ def file_name(file: str) -> str:
 def digest_in(name: str) -> str:
     """The SHA-256 that a file's name begins with."""
     return name.partition(".")[0]
-
-
-def _digest(path: Path) -> tuple[str, int]:
-    with path.open("rb", buffering=0) as file:
-        return hashlib.file_digest(file, "sha256").hexdigest(), path.stat().st_size

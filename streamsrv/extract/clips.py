@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import uuid
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -20,6 +20,7 @@ from streamsrv.extract.shared import first_error
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
 from streamsrv.files import disk_errors
+from streamsrv.media.feed import FilePart
 from streamsrv.storage.disk import remove_tree
 from streamsrv.storage.shelf import Shelf
 from streamsrv.workers.pool import DevicePool
@@ -31,7 +32,6 @@ _METHOD = 2
 _LOOK_SECONDS = 0.02
 # So long a clip that nobody has is decoded on.
 _LEAD_SECONDS = 60.0
-_READ_BYTES = 1 << 20
 _END = "end.json"
 
 
@@ -105,7 +105,7 @@ class Clips:
 
 
 class Clip:
-    """One clip on its way: `wait` for samples, then `read` them."""
+    """One clip on its way: `wait` for samples, then `read` where they are."""
 
     def __init__(self, key: str, task: ClipTask, source: SourceFile, shelf: Shelf, pool: DevicePool) -> None:
         self.key = key
@@ -155,18 +155,15 @@ class Clip:
             await self._changed.wait()
         return self.reach
 
-    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Give the samples from `start` up to, not including, `stop`, which are there, as raw bytes in order."""
+    def read(self, start: int, stop: int) -> Iterator[FilePart]:
+        """Give where the samples from `start` up to, not including, `stop` are, which are there, in order."""
         frame, size = self._task.grid.frame_bytes, self._task.chunk_bytes
         at, end = start * frame, stop * frame
         while at < end:
             number, offset = divmod(at, size)
-            count = min(end - at, size - offset, _READ_BYTES)
-            data = await asyncio.to_thread(_read, self._folder / chunk_name(number), offset, count)
-            if len(data) < count:
-                raise self._error or InternalError("A part of the clip is gone.")
+            count = min(end - at, size - offset)
+            yield FilePart(self._folder / chunk_name(number), offset, count)
             at += count
-            yield data
 
     async def _make(self, priority: int) -> None:
         try:
@@ -271,15 +268,6 @@ def _write_end(folder: Path, samples: int) -> None:
     part = folder / f"{_END}.part"
     part.write_text(json.dumps({"samples": samples}))
     part.replace(folder / _END)
-
-
-def _read(path: Path, offset: int, count: int) -> bytes:
-    try:
-        with path.open("rb", buffering=0) as file:
-            file.seek(offset)
-            return file.read(count)
-    except FileNotFoundError:
-        return b""
 
 
 def clip_key(task: ClipTask, sha256: str) -> str:

@@ -1,5 +1,8 @@
 """Samples in, one checked file out: by one encoder, in one pass."""
 
+import asyncio
+import hashlib
+import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,21 +10,21 @@ from pathlib import Path
 import structlog
 
 from streamsrv.errors import DiskFull, InternalError
+from streamsrv.extract.shared import both
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments
 from streamsrv.media.checks import check_file, check_outcome
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.encoding import Wishes, encoding_for
+from streamsrv.media.feed import Piece
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.formats import Format
 from streamsrv.media.probe import measure
 from streamsrv.media.tools import FfmpegTools
-from streamsrv.storage.disk import is_full
+from streamsrv.storage.disk import begin_writeback, is_full
 
 log = structlog.get_logger()
 
 _TICK_SECONDS = 0.25
-# A pipe takes so much at a time.
-_FED_BYTES = 1 << 18
 
 # Told the seconds of sound that the encoder has taken.
 Report = Callable[[float], None]
@@ -29,9 +32,13 @@ Report = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A file that went through the gate. `samples` are those of its clips, at the grid's rate, without priming."""
+    """A file that went through the gate, with its SHA-256 in hex.
+
+    `samples` are those of its clips, at the grid's rate, without priming.
+    """
 
     path: Path
+    sha256: str
     samples: int
     grid: Pcm
     encoding: Encoding
@@ -45,7 +52,7 @@ class Encoder:
         self._max_seconds = max_seconds
 
     async def encode(
-        self, sound: AsyncIterator[bytes], grid: Pcm, form: Format, folder: Path, report: Report = lambda _seconds: None
+        self, sound: AsyncIterator[Piece], grid: Pcm, form: Format, folder: Path, report: Report = lambda _seconds: None
     ) -> Made:
         """Write one file into `folder`. Raises what `sound` raises, DiskFull, and InternalError for a fault of ours."""
         encoding = encoding_for(form, Wishes(), grid)
@@ -54,15 +61,18 @@ class Encoder:
             self._tools.ffmpeg, Input(pcm=grid), encoding, form, Cargo(), path=path, max_seconds=self._max_seconds
         )
         limits = ChildLimits.for_sound(self._max_seconds, form.max_bytes)
-        async with Ffmpeg(self._tools, argv, folder=folder, feed=_in_slices(sound), limits=limits) as child:
+        async with Ffmpeg(self._tools, argv, folder=folder, feed=sound, limits=limits) as child:
+            written_bytes = 0
             while await child.read_lines(_TICK_SECONDS) is not None:
                 report(child.fed_bytes / grid.frame_bytes / grid.sample_rate)
+                written_bytes = await asyncio.to_thread(_store_early, path, written_bytes)
             outcome = await child.outcome()
         samples = child.fed_bytes // grid.frame_bytes
-        await self._check(path, outcome, encoding, grid, samples)
-        return Made(path, samples, grid, encoding)
+        self._check(outcome, encoding, grid, samples)
+        sha256, _ = await both(_digest(path), self._check_file(path, outcome, encoding))
+        return Made(path, sha256, samples, grid, encoding)
 
-    async def _check(self, path: Path, outcome: Outcome, encoding: Encoding, grid: Pcm, samples: int) -> None:
+    def _check(self, outcome: Outcome, encoding: Encoding, grid: Pcm, samples: int) -> None:
         check_outcome(
             outcome, source_rate=grid.sample_rate, encoding=encoding, declared=None, max_seconds=self._max_seconds
         )
@@ -70,6 +80,8 @@ class Encoder:
             raise InternalError("The encoder didn't take all samples.")
         if encoding.codec.lossless and outcome.encoded_samples != samples:
             raise InternalError("Not all samples were encoded.")
+
+    async def _check_file(self, path: Path, outcome: Outcome, encoding: Encoding) -> None:
         try:
             check_file(await measure(self._tools, path), outcome, encoding)
         except InternalError as error:
@@ -78,8 +90,21 @@ class Encoder:
             raise
 
 
-async def _in_slices(sound: AsyncIterator[bytes]) -> AsyncIterator[memoryview]:
-    async for data in sound:
-        view = memoryview(data)
-        for start in range(0, len(view), _FED_BYTES):
-            yield view[start : start + _FED_BYTES]
+async def _digest(path: Path) -> str:
+    return await asyncio.to_thread(_hash, path)
+
+
+def _hash(path: Path) -> str:
+    with path.open("rb", buffering=0) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _store_early(path: Path, done_bytes: int) -> int:
+    """Let the disk begin with what came since `done_bytes`, so that little is left to sync; give how far it is now."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            begin_writeback(file.fileno(), done_bytes, size - done_bytes)
+            return size
+    except FileNotFoundError:
+        return done_bytes  # not begun

@@ -14,9 +14,10 @@ from streamsrv.extract.decode import ClipTask
 from streamsrv.extract.shared import all_of, outcome_of
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.studio import Studio
-from streamsrv.extract.timeline import Piece, Position, Reach, Step, cut_step, samples_in
+from streamsrv.extract.timeline import Position, Range, Reach, Step, cut_step, samples_in
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
+from streamsrv.media.feed import Piece
 from streamsrv.media.film import Film, Track
 
 # Long enough that a file for each costs nothing, short enough that the first one is there at once.
@@ -33,8 +34,8 @@ class Playing(Protocol):
     async def wait(self, samples: int) -> Reach:
         """Wait until more than so many samples are there, or all."""
 
-    def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
-        """Give the samples from `start` up to, not including, `stop`, which are there, as raw bytes in order."""
+    def read(self, start: int, stop: int) -> Iterator[Piece]:
+        """Give the samples from `start` up to, not including, `stop`, which are there, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ class Silence:
     async def wait(self, _samples: int) -> Reach:
         return self.reach
 
-    async def read(self, start: int, stop: int) -> AsyncIterator[bytes]:
+    def read(self, start: int, stop: int) -> Iterator[Piece]:
         left = (stop - start) * self.frame_bytes
         while left:
             count = min(left, _SILENCE_BYTES)
@@ -127,14 +128,13 @@ class Reel:
             reach[number] = await self._wait(number, reach[number].samples)
         return step
 
-    async def read(self, pieces: Sequence[Piece]) -> AsyncIterator[bytes]:
-        """Give the samples of these pieces, which are there, one after the other."""
-        for piece in pieces:
-            clip = await self.clip(piece.clip)
-            async for data in clip.read(piece.start, piece.stop):
-                yield data
+    async def read(self, ranges: Sequence[Range]) -> AsyncIterator[Piece]:
+        """Give the samples of these ranges, which are there, one after the other."""
+        for each in ranges:
+            for piece in (await self.clip(each.clip)).read(each.start, each.stop):
+                yield piece
 
-    async def read_all(self) -> AsyncIterator[bytes]:
+    async def read_all(self) -> AsyncIterator[Piece]:
         """Give all samples of all clips. As many clips as can be are decoded at once, but not all in advance."""
         for number in range(len(self)):
             for ahead in range(number, min(len(self), number + self._studio.clips.at_once + 1)):
@@ -142,8 +142,8 @@ class Reel:
             at, reach = 0, Reach(0, is_whole=False)
             while not reach.is_whole:
                 reach = await self._wait(number, at)
-                async for data in self.read([Piece(number, at, reach.samples)] if reach.samples > at else []):
-                    yield data
+                for piece in (await self.clip(number)).read(at, reach.samples):
+                    yield piece
                 at = reach.samples
             self.put_away(number)
 

@@ -8,6 +8,7 @@ from typing import Any, Self, TypeVar, cast
 from streamsrv.errors import InternalError
 
 T = TypeVar("T")
+U = TypeVar("U")
 
 
 class SharedWork:
@@ -72,6 +73,12 @@ async def all_of(work: Sequence[Coroutine[Any, Any, T]]) -> list[T]:
     except BaseExceptionGroup as group:
         raise first_error(group) from group
     return [task.result() for task in running]
+
+
+async def both(first: Coroutine[Any, Any, T], second: Coroutine[Any, Any, U]) -> tuple[T, U]:
+    """The same for two of different kinds."""
+    one, other = await all_of([first, second])
+    return cast(T, one), cast(U, other)
 
 
 def first_error(error: BaseException) -> Exception:

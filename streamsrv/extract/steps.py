@@ -83,10 +83,11 @@ class Steps:
         following = await self._cursor_behind(reel, begin, step)
         through = min(step.next.clip + 1, len(reel))
         async with self._studio.storage.scratch("segment") as folder:
-            made = await self._studio.encoder.encode(reel.read(step.pieces), reel.grid, request.form, folder)
+            made = await self._studio.encoder.encode(reel.read(step.ranges), reel.grid, request.form, folder)
             shown = _facts(reel, begin, made, is_last=step.is_last)
             return await self._studio.archive.keep(
                 made.path,
+                made.sha256,
                 key=key,
                 subject=subject,
                 request=request.model_dump(),

@@ -35,7 +35,7 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
+class Range:
     """Samples of one clip from `start` up to, not including, `stop`; never empty."""
 
     clip: int
@@ -47,13 +47,13 @@ class Piece:
 class Step:
     """One segment: what it is made of, in order, where the next one begins, and whether there is none."""
 
-    pieces: tuple[Piece, ...]
+    ranges: tuple[Range, ...]
     next: Position
     is_last: bool
 
     @property
     def samples(self) -> int:
-        return sum(piece.stop - piece.start for piece in self.pieces)
+        return sum(each.stop - each.start for each in self.ranges)
 
 
 def grid_of(tracks: Sequence[Track]) -> Pcm:
@@ -85,7 +85,7 @@ def cut_step(start: Position, segment_samples: int, reach: Sequence[Reach]) -> S
     It is known only with the sample behind it whether a segment is the last. Raises ValueError for a start that lies
     behind the end of its clip.
     """
-    pieces: list[Piece] = []
+    ranges: list[Range] = []
     clip, sample, left = start.clip, start.sample, segment_samples
     while clip < len(reach):
         there = reach[clip]
@@ -93,11 +93,11 @@ def cut_step(start: Position, segment_samples: int, reach: Sequence[Reach]) -> S
             raise ValueError("the clip is shorter than that")
         taken = max(0, min(left, there.samples - sample))
         if taken:
-            pieces.append(Piece(clip, sample, sample + taken))
+            ranges.append(Range(clip, sample, sample + taken))
         sample, left = sample + taken, left - taken
         if sample < there.samples:
-            return Step(tuple(pieces), Position(clip, sample), is_last=False)
+            return Step(tuple(ranges), Position(clip, sample), is_last=False)
         if not there.is_whole:
             return None
         clip, sample = clip + 1, 0
-    return Step(tuple(pieces), Position(len(reach)), is_last=True)
+    return Step(tuple(ranges), Position(len(reach)), is_last=True)

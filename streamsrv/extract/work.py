@@ -67,6 +67,7 @@ class ExtractWork:
             made = await self._studio.encoder.encode(reel.read_all(), reel.grid, request.form, folder, progress.encoded)
             return await self._studio.archive.keep(
                 made.path,
+                made.sha256,
                 key=key,
                 subject=job.subject,
                 request=request.model_dump(),

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from streamsrv.media.child import ChildLimits, kill_group, read_lines, spawn
+from streamsrv.media.feed import Feeder, Piece
 from streamsrv.media.tools import FfmpegTools
 
 _KEPT_ERRORS = 20
@@ -91,7 +92,7 @@ class Ffmpeg:
         *,
         folder: Path,
         readable: Sequence[Path] = (),
-        feed: AsyncIterator[bytes | memoryview] | None = None,
+        feed: AsyncIterator[Piece] | None = None,
         limits: ChildLimits | None = None,
     ) -> None:
         self._argv = tools.confined(argv, readable=readable, writable=(folder,))
@@ -102,7 +103,12 @@ class Ffmpeg:
         self._feed_error: Exception | None = None
         self._unread: list[str] = []
         self._news = asyncio.Event()
-        self.fed_bytes = 0
+        self._feeder: Feeder | None = None
+
+    @property
+    def fed_bytes(self) -> int:
+        """So much of `feed` it has taken."""
+        return self._feeder.fed_bytes if self._feeder is not None else 0
 
     @property
     def out_seconds(self) -> float:
@@ -167,11 +173,9 @@ class Ffmpeg:
         stdin = self._process.stdin
         assert stdin is not None  # noqa: S101
         assert self._feed is not None  # noqa: S101
+        self._feeder = Feeder(stdin)
         try:
-            async for chunk in self._feed:
-                stdin.write(chunk)
-                await stdin.drain()
-                self.fed_bytes += len(chunk)
+            await self._feeder.feed(self._feed)
         except (BrokenPipeError, ConnectionResetError):
             return  # it wants no more: its outcome tells why
         except Exception as error:  # handed to whoever reads the child

@@ -38,7 +38,8 @@ class Place:
         async with self.storage.scratch("test") as scratch:
             path = scratch / "sound.flac"
             path.write_bytes(body)
-            kept = await self.archive().keep(path, key=key, subject="local", request={}, facts={"of": key})
+            sha256 = hashlib.sha256(body).hexdigest()
+            kept = await self.archive().keep(path, sha256, key=key, subject="local", request={}, facts={"of": key})
         return file_name(kept.file)
 
     def files(self) -> list[str]:

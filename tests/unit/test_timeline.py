@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamsrv.errors import UnusableFile
-from streamsrv.extract.timeline import Piece, Position, Reach, Step, cut_step, grid_of, samples_in
+from streamsrv.extract.timeline import Position, Range, Reach, Step, cut_step, grid_of, samples_in
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.film import Track
 
@@ -35,7 +35,7 @@ def walk(lengths: list[int], segment_samples: int) -> list[Step]:
 def test_a_walk_covers_every_sample_once_and_in_order(lengths: list[int], segment_samples: int) -> None:
     """All segments joined are all clips joined; all but the last are full, and that one is not empty."""
     steps = walk(lengths, segment_samples)
-    samples = [(piece.clip, at) for step in steps for piece in step.pieces for at in range(piece.start, piece.stop)]
+    samples = [(range_.clip, at) for step in steps for range_ in step.ranges for at in range(range_.start, range_.stop)]
     assert samples == [(clip, at) for clip, length in enumerate(lengths) for at in range(length)]
     assert all(step.samples == segment_samples for step in steps[:-1])
     assert (steps[-1].samples > 0) is (sum(lengths) > 0)
@@ -67,14 +67,14 @@ def test_positions_only_grow(lengths: list[int], segment_samples: int) -> None:
 def test_a_segment_reaches_over_clips_and_empty_ones() -> None:
     """A segment takes what it needs from as many clips as it needs; the next one begins where there is a sample."""
     reach = whole([3, 0, 2, 0, 5])
-    assert cut_step(Position(0, 1), 4, reach) == Step((Piece(0, 1, 3), Piece(2, 0, 2)), Position(4, 0), is_last=False)
+    assert cut_step(Position(0, 1), 4, reach) == Step((Range(0, 1, 3), Range(2, 0, 2)), Position(4, 0), is_last=False)
 
 
 def test_a_segment_is_last_only_when_that_is_known() -> None:
     """A segment that ends where its clip may go on has to wait for one more sample or for the clip's end."""
     assert cut_step(Position(), 5, [Reach(5, is_whole=False)]) is None
-    assert cut_step(Position(), 5, [Reach(6, is_whole=False)]) == Step((Piece(0, 0, 5),), Position(0, 5), is_last=False)
-    assert cut_step(Position(), 5, [Reach(5, is_whole=True)]) == Step((Piece(0, 0, 5),), Position(1), is_last=True)
+    assert cut_step(Position(), 5, [Reach(6, is_whole=False)]) == Step((Range(0, 0, 5),), Position(0, 5), is_last=False)
+    assert cut_step(Position(), 5, [Reach(5, is_whole=True)]) == Step((Range(0, 0, 5),), Position(1), is_last=True)
 
 
 def test_from_the_end_there_is_nothing() -> None:

@@ -1,0 +1,103 @@
+"""What goes into a child's standard input: bytes at hand, or parts of files, which the kernel moves by itself."""
+
+import asyncio
+import os
+import select
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamsrv.errors import InternalError
+
+# A pipe takes so much at a time; more would be copied again and again while it waits.
+_WRITTEN_BYTES = 1 << 18
+
+
+@dataclass(frozen=True, slots=True)
+class FilePart:
+    """`count` bytes of a file from `offset` on."""
+
+    path: Path
+    offset: int
+    count: int
+
+
+Piece = bytes | FilePart
+
+
+class Feeder:
+    """Writes pieces to a child, one at a time and with back-pressure; `fed_bytes` are those that it has taken."""
+
+    def __init__(self, stdin: asyncio.StreamWriter) -> None:
+        self.fed_bytes = 0
+        self._stdin = stdin
+        # So that all of a piece has gone before the next one, which may take another way, begins.
+        stdin.transport.set_write_buffer_limits(0)
+
+    async def feed(self, pieces: AsyncIterator[Piece]) -> None:
+        """Raises BrokenPipeError or ConnectionResetError once the child wants no more, and what `pieces` raises."""
+        with _own_end(self._stdin) as descriptor:
+            async for piece in pieces:
+                if isinstance(piece, bytes):
+                    await self._write(memoryview(piece))
+                else:
+                    await self._send(piece, descriptor)
+
+    async def _write(self, data: memoryview) -> None:
+        for start in range(0, len(data), _WRITTEN_BYTES):
+            part = data[start : start + _WRITTEN_BYTES]
+            self._stdin.write(part)
+            await self._stdin.drain()
+            self.fed_bytes += len(part)
+
+    async def _send(self, part: FilePart, descriptor: int) -> None:
+        sending = asyncio.get_running_loop().run_in_executor(None, _send, part, descriptor)
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            # The child was killed, which ends the thread; until then the descriptor must stay open.
+            await asyncio.wait([sending])
+            raise
+        self.fed_bytes += part.count
+
+
+@contextmanager
+def _own_end(stdin: asyncio.StreamWriter) -> Iterator[int]:
+    """A descriptor of the child's input that nobody else closes. Raises ConnectionResetError where that is closed."""
+    if stdin.transport.is_closing():
+        raise ConnectionResetError("The child has ended.")
+    descriptor = os.dup(stdin.transport.get_extra_info("pipe").fileno())
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _send(part: FilePart, descriptor: int) -> None:
+    """From the page cache to the child, without a way through this process. Blocks while the child takes nothing."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    with _opened(part.path) as file:
+        offset, end = part.offset, part.offset + part.count
+        while offset < end:
+            try:
+                moved = os.sendfile(descriptor, file, offset, end - offset)
+            except BlockingIOError:  # asyncio's descriptors never wait
+                ready.poll()
+                continue
+            if not moved:
+                raise InternalError("A part of the sound is gone.")
+            offset += moved
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError as error:
+        raise InternalError("A part of the sound is gone.") from error
+    try:
+        yield file
+    finally:
+        os.close(file)
