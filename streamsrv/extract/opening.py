@@ -8,7 +8,7 @@ from typing import TypeVar
 from streamsrv.errors import MissingTrack, SourceChanged, UnusableFile
 from streamsrv.extract.reel import Reel, ReelClip, naming_clip
 from streamsrv.extract.schema import OnMissing, WholeRequest
-from streamsrv.extract.shared import all_of
+from streamsrv.extract.shared import all_of, both
 from streamsrv.extract.sources import Progress, SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import grid_of
@@ -33,13 +33,15 @@ async def opened_reel(
     open_source: Open,
     *,
     priority: int,
+    hashed: int,
     progress: ClipProgress = lambda _number, _have, _all: None,
 ) -> AsyncIterator[Reel]:
-    """The reel of a request, for the block. Nothing of it is decoded yet.
+    """The reel of a request, for the block. Nothing of it is decoded yet; the first `hashed` clips are read through.
 
     Raises what is wrong with one of the clips, the problem has its number as a member `clip`.
     """
-    async with opened_films(studio, request.video_files, open_source, progress=progress) as films:
+    opening = opened_films(studio, request.video_files, open_source, hashed=hashed, progress=progress)
+    async with opening as films:
         count = len(films)
         clips = []
         for number, (source, film) in enumerate(films):
@@ -59,6 +61,7 @@ async def opened_films(
     uris: Sequence[str],
     open_source: Open,
     *,
+    hashed: int = 0,
     progress: ClipProgress = lambda _number, _have, _all: None,
 ) -> AsyncIterator[list[tuple[SourceFile, Film]]]:
     """Every clip as a file of this disk, with what is in it, for the block; several are opened at once."""
@@ -70,7 +73,11 @@ async def opened_films(
                 with naming_clip(number, len(uris)):
                     opening = open_source(uris[number], lambda have, most: progress(number, have, most))
                     source = await held.enter_async_context(opening)
-                    return source, await studio.contents.film(source)
+                    if number >= hashed:
+                        return source, await studio.contents.film(source)
+                    # Its content is asked for soon, and takes as long as a large file takes to be read.
+                    film, _ = await both(studio.contents.film(source), studio.contents.content(source))
+                    return source, film
 
         yield await all_of([open_one(number) for number in range(len(uris))])
 

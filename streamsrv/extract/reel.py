@@ -99,9 +99,11 @@ class Reel:
     async def __aexit__(self, *_: object) -> None:
         for task in self._starts.values():
             task.cancel()
-        await self._tasks.__aexit__(None, None, None)
-        for number in list(self._lent):
-            self.put_away(number)
+        try:
+            await self._tasks.__aexit__(None, None, None)
+        finally:
+            for number in list(self._lent):
+                self.put_away(number)
 
     def __len__(self) -> int:
         return len(self._clips)

@@ -58,7 +58,8 @@ class Steps:
     async def _step(self, request: SegmentRequest, subject: str, start: Cursor | None) -> Segment:
         # A walk goes on with the content that it began with; only its beginning looks for a newer one.
         opening = self._studio.sources.current if start is None else self._studio.sources.kept
-        async with opened_reel(self._studio, request, opening, priority=PRIORITY) as reel:
+        hashed = 1 if start is None else start.position.clip + 1
+        async with opened_reel(self._studio, request, opening, priority=PRIORITY, hashed=hashed) as reel:
             begin = start or Cursor(Position(), 0, request.digest(subject), b"")
             if start is not None:
                 await self._check_sources(reel, start)

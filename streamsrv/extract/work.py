@@ -44,7 +44,9 @@ class ExtractWork:
 
     async def _run(self, job: Job, request: WholeRequest, progress: Progress) -> Mapping[str, Any]:
         opening = self._studio.sources.current
-        async with opened_reel(self._studio, request, opening, priority=PRIORITY, progress=progress.fetched) as reel:
+        async with opened_reel(
+            self._studio, request, opening, priority=PRIORITY, hashed=1, progress=progress.fetched
+        ) as reel:
             kept = await self._find_or_make(job, request, reel, progress)
             stamps = [source.stamp for source in reel.sources]
             return {"file": kept.file, "duration_seconds": kept.facts["seconds"], "stamps": stamps}
