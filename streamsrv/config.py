@@ -26,6 +26,11 @@ def shipped(name: str) -> Path:
     return checkout if checkout.is_dir() else Path(sysconfig.get_path("data")) / "share" / "streamsrv" / name
 
 
+def _or_cores(count: int) -> int:
+    """0 is one for each processor core."""
+    return count or os.cpu_count() or 1
+
+
 class Section(BaseModel):
     """A table of the file. Unknown keys are errors, so that a misspelt one is noticed."""
 
@@ -86,7 +91,7 @@ class JobSettings(Section):
 
     @property
     def slots(self) -> int:
-        return self.concurrency or os.cpu_count() or 1
+        return _or_cores(self.concurrency)
 
 
 class HlsSettings(Section):
@@ -102,7 +107,7 @@ class ConvertSettings(Section):
 
     @property
     def slots(self) -> int:
-        return self.concurrency or os.cpu_count() or 1
+        return _or_cores(self.concurrency)
 
 
 class ExtractSettings(Section):
@@ -120,7 +125,7 @@ class ExtractSettings(Section):
 
     @property
     def slots(self) -> int:
-        return self.concurrency or os.cpu_count() or 1
+        return _or_cores(self.concurrency)
 
     @field_validator("media_roots")
     @classmethod
@@ -143,7 +148,7 @@ class WorkerSettings(Section):
 
     @property
     def count(self) -> int:
-        return self.processes or os.cpu_count() or 1
+        return _or_cores(self.processes)
 
 
 class FfmpegSettings(Section):
