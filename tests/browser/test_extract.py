@@ -137,7 +137,7 @@ async def test_a_track_is_chosen_by_its_name(visit, film, tmp_path: Path, unique
     await press_extract(visit)
     card = await visit.state(unique, "ready")
     await expect(card.locator(".job-facts")).to_contain_text("track 2")
-    path = await save(visit, card.get_by_role("link", name="Download"), tmp_path)
+    path = await save(visit, card.locator("a.save"), tmp_path)
     assert path.name == f"{unique}.mp3"
     assert sound.loudest_hertz(await asyncio.to_thread(sound.decode, path), 44_100) == pytest.approx(880, abs=5)
 
