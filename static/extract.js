@@ -10,6 +10,7 @@ import { Walks } from "./extract-walks.js";
 import * as words from "./extract-words.js";
 import { Extractions } from "./extractions.js";
 import { splitName } from "./format.js";
+import { isEnded } from "./jobs.js";
 import { List } from "./list.js";
 import { announce, copy, toast } from "./notice.js";
 import { Watch } from "./watch.js";
@@ -31,6 +32,7 @@ class Extract {
 	#looking = new AbortController();
 	#settling = null;
 	#isStarting = false;
+	#startedHere = new Set();
 
 	constructor({ uploads, playback }) {
 		this.#playback = playback;
@@ -99,6 +101,7 @@ class Extract {
 		const id = await api.startExtraction(request);
 		const job = await api.getJob(id);
 		const isKnown = this.#extractions.get(id);
+		this.#startedHere.add(id);
 		this.#extractions.begin(job, request);
 		if (isKnown) toast("This extraction is in the list already.");
 		else toast("The extraction has begun.");
@@ -198,7 +201,8 @@ class Extract {
 	}
 
 	#changed(entry, before) {
-		const news = before ? words.news(entry, before) : "";
+		// The list as it was found is no news; but what was begun here may have ended before the first look at it.
+		const news = before || (this.#startedHere.has(entry.id) && isEnded(entry.job)) ? words.news(entry, before) : "";
 		if (news) announce(news);
 		// What went wrong with the whole goes wrong with its segments, and is said once.
 		if (entry.state === "cancelled" || entry.state === "failed") this.#walks.stop(entry.id);
