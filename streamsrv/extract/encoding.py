@@ -14,11 +14,14 @@ from streamsrv.extract.shared import both
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments
 from streamsrv.media.checks import check_file, check_outcome
 from streamsrv.media.child import ChildLimits
+from streamsrv.media.chunks import read_chunks
+from streamsrv.media.declared import wav_seconds
 from streamsrv.media.encoding import Wishes, encoding_for
 from streamsrv.media.feed import Piece
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.formats import Format
-from streamsrv.media.probe import measure
+from streamsrv.media.material import read_head
+from streamsrv.media.probe import Measured, measure
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.disk import begin_writeback, is_full
 
@@ -83,11 +86,25 @@ class Encoder:
 
     async def _check_file(self, path: Path, outcome: Outcome, encoding: Encoding) -> None:
         try:
-            check_file(await measure(self._tools, path), outcome, encoding)
+            check_file(await self._measure(path, encoding), outcome, encoding)
         except InternalError as error:
             if is_full(path.parent):
                 raise DiskFull from error  # ffmpeg says nothing of it, and ends well
             raise
+
+    async def _measure(self, path: Path, encoding: Encoding) -> Measured | None:
+        if encoding.codec.is_pcm:
+            return await asyncio.to_thread(_measure_wav, path)
+        return await measure(self._tools, path)
+
+
+def _measure_wav(path: Path) -> Measured | None:
+    """What a WAV states, if that is all there; to read it through would tell no more."""
+    head, size = read_head(path)
+    chunks, seconds = read_chunks(head), wav_seconds(head)
+    if chunks is None or chunks.size is None or seconds is None or chunks.offset + chunks.size > size:
+        return None
+    return Measured(0, seconds)
 
 
 async def _digest(path: Path) -> str:
