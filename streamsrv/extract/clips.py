@@ -92,11 +92,12 @@ class Clips:
         if not clip.reach.samples:
             clip.cancel()
         elif not clip.is_over:
-            asyncio.get_running_loop().call_later(_LEAD_SECONDS, self._give_up_unused, clip)
+            clip.leavings += 1
+            asyncio.get_running_loop().call_later(_LEAD_SECONDS, self._give_up_unused, clip, clip.leavings)
         self._forget_unused(clip)
 
-    def _give_up_unused(self, clip: "Clip") -> None:
-        if clip.users == 0:
+    def _give_up_unused(self, clip: "Clip", leavings: int) -> None:
+        if clip.users == 0 and clip.leavings == leavings:  # else somebody had it meanwhile
             clip.cancel()
 
     def _forget_unused(self, clip: "Clip", _: asyncio.Task[None] | None = None) -> None:
@@ -110,6 +111,7 @@ class Clip:
     def __init__(self, key: str, task: ClipTask, source: SourceFile, shelf: Shelf, pool: DevicePool) -> None:
         self.key = key
         self.users = 0
+        self.leavings = 0
         self._task = task
         self._source = source
         self._shelf = shelf

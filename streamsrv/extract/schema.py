@@ -53,6 +53,10 @@ class WholeRequest(_Asked):
     def missing(self) -> OnMissing:
         return self.on_missing or "error"
 
+    def brief(self) -> dict[str, Any]:
+        """What is worth keeping beside each of many results: not the list, which may be long."""
+        return {**self.model_dump(exclude={"video_files"}), "video_count": len(self.video_files)}
+
     def digest(self, subject: str) -> bytes:
         """The same for the same request, however its defaults were said."""
         return self._digest(subject, {})

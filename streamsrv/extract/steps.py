@@ -91,7 +91,7 @@ class Steps:
                 made.sha256,
                 key=key,
                 subject=subject,
-                request=request.model_dump(),
+                request=request.brief(),
                 cursor=request.cursor,
                 facts={
                     "next": following,

@@ -72,7 +72,7 @@ class ExtractWork:
                 made.sha256,
                 key=key,
                 subject=job.subject,
-                request=request.model_dump(),
+                request=request.brief(),
                 facts={
                     "sources": (await reel.digest(len(reel))).hex(),
                     "seconds": made.samples / made.grid.sample_rate,
