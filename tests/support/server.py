@@ -117,7 +117,11 @@ def await_health(server: Server) -> None:
 def descendants(pid: int) -> list[int]:
     """Process ids of all below a process, but for the one that Python itself keeps once it has begun others."""
     found = []
-    for task in Path(f"/proc/{pid}/task").glob("*"):
+    try:
+        tasks = list(Path(f"/proc/{pid}/task").glob("*"))
+    except OSError:
+        return []  # it ended while it was looked at
+    for task in tasks:
         try:
             children = [int(word) for word in (task / "children").read_text().split()]
         except OSError:
