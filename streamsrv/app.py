@@ -200,7 +200,7 @@ def _extract(house: _House, extraction: _Extraction, secret: bytes) -> ExtractAp
     return ExtractApi(
         store=house.store,
         studio=extraction.studio,
-        steps=Steps(extraction.studio, extraction.shared, secret),
+        steps=Steps(extraction.studio, extraction.shared, secret, encoders=2 * config.workers.count),
         admission=Admission(config.extract.max_requests, what="extractions", retry_seconds=_RETRY_SECONDS),
         limits=_json_limits(config),
         max_clips=config.extract.max_clips,

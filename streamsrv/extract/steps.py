@@ -1,5 +1,6 @@
 """One segment at a time: the same cursor and videos always give the same file and the same next cursor."""
 
+import asyncio
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -29,12 +30,16 @@ class Segment:
 
 
 class Steps:
-    """Makes segments. Two who ask for the same one at once share the work; who asks later gets what was kept."""
+    """Makes segments, `encoders` at a time.
 
-    def __init__(self, studio: Studio, work: SharedWork, secret: bytes) -> None:
+    Two who ask for the same one at once share the work; who asks later gets what was kept.
+    """
+
+    def __init__(self, studio: Studio, work: SharedWork, secret: bytes, *, encoders: int) -> None:
         self._studio = studio
         self._work = work
         self._secret = secret
+        self._encoders = asyncio.Semaphore(encoders)
 
     async def step(self, request: SegmentRequest, subject: str) -> Segment:
         """The segment that begins at the request's cursor.
@@ -83,7 +88,7 @@ class Steps:
         step = await reel.step(begin.position, samples_in(request.segment_seconds, reel.grid))
         following = await self._cursor_behind(reel, begin, step)
         through = min(step.next.clip + 1, len(reel))
-        async with self._studio.storage.scratch("segment") as folder:
+        async with self._encoders, self._studio.storage.scratch("segment") as folder:
             made = await self._studio.encoder.encode(reel.read(step.ranges), reel.grid, request.form, folder)
             shown = _facts(reel, begin, made, is_last=step.is_last)
             return await self._studio.archive.keep(

@@ -2,13 +2,17 @@
 
 import asyncio
 import os
-import select
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from streamsrv.errors import InternalError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 # A pipe takes so much at a time; more would be copied again and again while it waits.
 _WRITTEN_BYTES = 1 << 18
@@ -52,14 +56,15 @@ class Feeder:
             self.fed_bytes += len(part)
 
     async def _send(self, part: FilePart, descriptor: int) -> None:
-        sending = asyncio.get_running_loop().run_in_executor(None, _send, part, descriptor)
-        try:
-            await asyncio.shield(sending)
-        except asyncio.CancelledError:
-            # The child was killed, which ends the thread; until then the descriptor must stay open.
-            await asyncio.wait([sending])
-            raise
-        self.fed_bytes += part.count
+        async with _opened(part.path) as file:
+            offset, end = part.offset, part.offset + part.count
+            while offset < end:
+                moved = await _in_thread(_send, descriptor, file, offset, end - offset)
+                offset += moved
+                self.fed_bytes += moved
+                if offset < end:
+                    # Not in the thread: a slow child, or many of them, would take all threads there are.
+                    await _writable(descriptor)
 
 
 @contextmanager
@@ -74,30 +79,51 @@ def _own_end(stdin: asyncio.StreamWriter) -> Iterator[int]:
         os.close(descriptor)
 
 
-def _send(part: FilePart, descriptor: int) -> None:
-    """From the page cache to the child, without a way through this process. Blocks while the child takes nothing."""
-    ready = select.poll()
-    ready.register(descriptor, select.POLLOUT)
-    with _opened(part.path) as file:
-        offset, end = part.offset, part.offset + part.count
-        while offset < end:
-            try:
-                moved = os.sendfile(descriptor, file, offset, end - offset)
-            except BlockingIOError:  # asyncio's descriptors never wait
-                ready.poll()
-                continue
-            if not moved:
-                raise InternalError("A part of the sound is gone.")
-            offset += moved
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[int]:
+@asynccontextmanager
+async def _opened(path: Path) -> AsyncIterator[int]:
+    opening = asyncio.get_running_loop().run_in_executor(None, os.open, path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        file = await asyncio.shield(opening)
     except FileNotFoundError as error:
         raise InternalError("A part of the sound is gone.") from error
+    except asyncio.CancelledError:
+        with suppress(OSError):  # the thread opens it all the same
+            os.close(await opening)
+        raise
     try:
         yield file
     finally:
         os.close(file)
+
+
+def _send(descriptor: int, file: int, offset: int, count: int) -> int:
+    """From the page cache to the child, without a way through this process: as much as it takes now."""
+    sent = 0
+    with suppress(BlockingIOError):  # asyncio's descriptors never wait
+        while sent < count:
+            moved = os.sendfile(descriptor, file, offset + sent, count - sent)
+            if not moved:
+                raise InternalError("A part of the sound is gone.")
+            sent += moved
+    return sent
+
+
+async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Do what may wait for the disk; cancelled meanwhile, it is waited for, since it uses descriptors of ours."""
+    running = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
+
+
+async def _writable(descriptor: int) -> None:
+    """Wait until the child takes more, or is gone, which the next attempt finds out."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_writer(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_writer(descriptor)
