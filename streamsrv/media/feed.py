@@ -2,17 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+import select
+from collections.abc import AsyncIterator, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 from streamsrv.errors import InternalError
-
-P = ParamSpec("P")
-R = TypeVar("R")
 
 # A pipe takes so much at a time; more would be copied again and again while it waits.
 _WRITTEN_BYTES = 1 << 18
@@ -41,12 +38,15 @@ class Feeder:
 
     async def feed(self, pieces: AsyncIterator[Piece]) -> None:
         """Raises BrokenPipeError or ConnectionResetError once the child wants no more, and what `pieces` raises."""
-        with _own_end(self._stdin) as descriptor:
+        with ExitStack() as opened:
+            sender: _Sender | None = None
             async for piece in pieces:
                 if isinstance(piece, bytes):
                     await self._write(memoryview(piece))
-                else:
-                    await self._send(piece, descriptor)
+                    continue
+                sender = sender or opened.enter_context(_sender(self._stdin))
+                await sender.send(piece)
+                self.fed_bytes += piece.count
 
     async def _write(self, data: memoryview) -> None:
         for start in range(0, len(data), _WRITTEN_BYTES):
@@ -55,75 +55,61 @@ class Feeder:
             await self._stdin.drain()
             self.fed_bytes += len(part)
 
-    async def _send(self, part: FilePart, descriptor: int) -> None:
-        async with _opened(part.path) as file:
-            offset, end = part.offset, part.offset + part.count
-            while offset < end:
-                moved = await _in_thread(_send, descriptor, file, offset, end - offset)
-                offset += moved
-                self.fed_bytes += moved
-                if offset < end:
-                    # Not in the thread: a slow child, or many of them, would take all threads there are.
-                    await _writable(descriptor)
+
+class _Sender:
+    """Sends parts of files in a thread of its own: slow children would take all the threads that others wait for."""
+
+    def __init__(self, descriptor: int, thread: Executor) -> None:
+        self._descriptor = descriptor
+        self._thread = thread
+
+    async def send(self, part: FilePart) -> None:
+        sending = asyncio.get_running_loop().run_in_executor(self._thread, _send, part, self._descriptor)
+        try:
+            await asyncio.shield(sending)
+        except asyncio.CancelledError:
+            # The child was killed, which ends it; until then the descriptor must stay open.
+            await asyncio.wait([sending])
+            raise
 
 
 @contextmanager
-def _own_end(stdin: asyncio.StreamWriter) -> Iterator[int]:
-    """A descriptor of the child's input that nobody else closes. Raises ConnectionResetError where that is closed."""
+def _sender(stdin: asyncio.StreamWriter) -> Iterator[_Sender]:
+    """With a descriptor of the child's input that nobody else closes. ConnectionResetError where that is closed."""
     if stdin.transport.is_closing():
         raise ConnectionResetError("The child has ended.")
     descriptor = os.dup(stdin.transport.get_extra_info("pipe").fileno())
     try:
-        yield descriptor
+        with ThreadPoolExecutor(1, thread_name_prefix="feed") as thread:
+            yield _Sender(descriptor, thread)
     finally:
         os.close(descriptor)
 
 
-@asynccontextmanager
-async def _opened(path: Path) -> AsyncIterator[int]:
-    opening = asyncio.get_running_loop().run_in_executor(None, os.open, path, os.O_RDONLY | os.O_CLOEXEC)
+def _send(part: FilePart, descriptor: int) -> None:
+    """From the page cache to the child, without a way through this process. Blocks while the child takes nothing."""
+    ready = select.poll()
+    ready.register(descriptor, select.POLLOUT)
+    with _opened(part.path) as file:
+        offset, end = part.offset, part.offset + part.count
+        while offset < end:
+            try:
+                moved = os.sendfile(descriptor, file, offset, end - offset)
+            except BlockingIOError:  # asyncio's descriptors never wait
+                ready.poll()
+                continue
+            if not moved:
+                raise InternalError("A part of the sound is gone.")
+            offset += moved
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[int]:
     try:
-        file = await asyncio.shield(opening)
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError as error:
         raise InternalError("A part of the sound is gone.") from error
-    except asyncio.CancelledError:
-        with suppress(OSError):  # the thread opens it all the same
-            os.close(await opening)
-        raise
     try:
         yield file
     finally:
         os.close(file)
-
-
-def _send(descriptor: int, file: int, offset: int, count: int) -> int:
-    """From the page cache to the child, without a way through this process: as much as it takes now."""
-    sent = 0
-    with suppress(BlockingIOError):  # asyncio's descriptors never wait
-        while sent < count:
-            moved = os.sendfile(descriptor, file, offset + sent, count - sent)
-            if not moved:
-                raise InternalError("A part of the sound is gone.")
-            sent += moved
-    return sent
-
-
-async def _in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-    """Do what may wait for the disk; cancelled meanwhile, it is waited for, since it uses descriptors of ours."""
-    running = asyncio.get_running_loop().run_in_executor(None, partial(work, *args, **kwargs))
-    try:
-        return await asyncio.shield(running)
-    except asyncio.CancelledError:
-        await asyncio.wait([running])
-        raise
-
-
-async def _writable(descriptor: int) -> None:
-    """Wait until the child takes more, or is gone, which the next attempt finds out."""
-    loop = asyncio.get_running_loop()
-    ready = asyncio.Event()
-    loop.add_writer(descriptor, ready.set)
-    try:
-        await ready.wait()
-    finally:
-        loop.remove_writer(descriptor)
