@@ -1,18 +1,20 @@
 """What was made, each file under the SHA-256 of its bytes, and which request it answers."""
 
 import asyncio
+import math
 import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import structlog
 
 from streamsrv.errors import DiskFull
 from streamsrv.jobs.job import JobKind
-from streamsrv.jobs.results import Result, ResultStore
+from streamsrv.jobs.results import SECONDS_BETWEEN_NOTES, Result, ResultStore
 from streamsrv.storage.storage import Storage
 
 log = structlog.get_logger()
@@ -41,7 +43,7 @@ class Archive:
         self._days = days
         self._max_bytes = max_bytes
         self._clock = clock
-        self._changing = asyncio.Lock()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
     async def lifetime(self) -> AsyncIterator[None]:
@@ -86,10 +88,15 @@ class Archive:
             created_at=now,
             used_at=now,
         )
-        async with self._changing:
+        async with self._changing(file):
             # The row first: a file without one would be taken for one that a lost database has left.
             await self._results.record(result)
-            await self._storage.put(file, path)
+            try:
+                await self._storage.put(file, path)
+            except BaseException:
+                if await self._storage.locate(file) is None:
+                    await self._results.forget(file, math.inf)
+                raise
         log.info("extracted", file=file, bytes=size)
         return result
 
@@ -110,6 +117,13 @@ class Archive:
     async def _use(self, file: str) -> None:
         with suppress(DiskFull):  # a file can be had all the same
             await self._results.use(file, self._clock())
+
+    def _changing(self, file: str) -> asyncio.Lock:
+        """One changes a file at a time; others needn't wait until a large one is on the disk."""
+        lock = self._locks.get(file)
+        if lock is None:
+            lock = self._locks[file] = asyncio.Lock()
+        return lock
 
     async def _adopt(self) -> None:
         """Files that no result names go in their time like others: a database was lost, or a result made anew."""
@@ -140,9 +154,10 @@ class Archive:
             while files := await self._results.unused_files(now - self._days * _DAY_SECONDS, _BATCH):
                 await self._remove(files, now - self._days * _DAY_SECONDS)
         excess = await self._results.total_bytes() - self._max_bytes
-        # What was made or asked for just now stays, whatever its size.
-        while excess > 0 and (files := await self._results.unused_files(now - _HOUR_SECONDS, 1)):
-            await self._remove(files, now - _HOUR_SECONDS)
+        # What was made or asked for just now stays, whatever its size. A use is noted once an hour at most.
+        recent = now - _HOUR_SECONDS - SECONDS_BETWEEN_NOTES
+        while excess > 0 and (files := await self._results.unused_files(recent, 1)):
+            await self._remove(files, recent)
             excess -= sum(files.values())
 
     async def _size(self, file: str) -> int:
@@ -159,7 +174,7 @@ class Archive:
 
     async def _remove(self, files: Iterable[str], before: float) -> None:
         for file in files:
-            async with self._changing:  # or the file of a result that is just being kept would go
+            async with self._changing(file):  # or the file of a result that is just being kept would go
                 if await self._results.forget(file, before):
                     await self._storage.remove(file)
                     log.info("result_removed", file=file)

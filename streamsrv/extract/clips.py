@@ -265,7 +265,7 @@ def _size(path: Path) -> int:
 
 
 def _write_end(folder: Path, samples: int) -> None:
-    for left in (*folder.glob("*.part"), *folder.glob("stop.*")):  # by those that were killed or given up
+    for left in folder.glob("*.part"):  # by those that were killed
         left.unlink(missing_ok=True)
     part = folder / f"{_END}.part"
     part.write_text(json.dumps({"samples": samples}))

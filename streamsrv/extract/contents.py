@@ -65,6 +65,7 @@ class Contents:
             except asyncio.CancelledError:
                 unwanted.set()
                 await asyncio.wait([reading])  # its place is free when its thread is
+                reading.exception()  # seen, and less important than the cancellation
                 raise
 
     async def _once(

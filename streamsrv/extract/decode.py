@@ -6,7 +6,7 @@ interrupted decode has left isn't written again.
 """
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsrv.errors import InternalError, SourceChanged, UnusableFile
@@ -20,6 +20,8 @@ from streamsrv.media.film import Film, Track
 from streamsrv.media.tools import FfmpegTools
 
 _PART = ".part"
+# The resampler keeps all silence that goes in at one place: half an hour of 5.1 takes so much.
+_MEMORY_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ def decode_clip(task: ClipTask) -> int:
         # One more than is allowed, so that too long a clip can be told from one that just fits.
         max_samples=int(task.max_seconds * task.grid.sample_rate) + task.grid.sample_rate,
     )
-    limits = ChildLimits.for_sound(task.max_seconds)
+    limits = replace(ChildLimits.for_sound(task.max_seconds), memory_bytes=_MEMORY_BYTES)
     written_bytes = 0
     with running_ffmpeg(task.tools, argv, readable=(task.source,), limits=limits) as child:
         number = 0

@@ -15,6 +15,7 @@ from typing import Self
 from streamsrv.errors import InternalError
 
 _PR_SET_PDEATHSIG = 1
+_STACK_BYTES = 8 << 20
 _LIBC = ctypes.CDLL(None)
 QUICK_SECONDS = 60.0
 _MAX_REPORT_BYTES = 16 << 20
@@ -29,7 +30,7 @@ class ChildLimits:
     cpu_seconds: int = 6 * 3600
     file_bytes: int = 1 << 40
     open_files: int = 256
-    memory_bytes: int = 1 << 30
+    memory_bytes: int = 2 << 30
 
     @classmethod
     def for_sound(cls, max_seconds: float, file_bytes: int | None = None) -> Self:
@@ -130,6 +131,7 @@ def _prepare_child(parent: int, limits: ChildLimits) -> None:
         (resource.RLIMIT_FSIZE, limits.file_bytes),
         (resource.RLIMIT_NOFILE, limits.open_files),
         (resource.RLIMIT_DATA, limits.memory_bytes),
+        (resource.RLIMIT_STACK, _STACK_BYTES),  # each thread's counts as memory
         (resource.RLIMIT_CORE, 0),
     ):
         hard = resource.getrlimit(kind)[1]

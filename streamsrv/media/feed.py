@@ -70,6 +70,7 @@ class _Sender:
         except asyncio.CancelledError:
             # The child was killed, which ends it; until then the descriptor must stay open.
             await asyncio.wait([sending])
+            sending.exception()  # a broken pipe, most likely, and less important than the cancellation
             raise
 
 

@@ -121,7 +121,7 @@ async def test_there_is_so_much_room(place: Place) -> None:
     names = []
     for key in "abcd":
         names.append(await place.keep(key, key.encode() * 1000))
-        place.clock.now += 3600.0
+        place.clock.now += 7200.0
     await place.archive().locate(names[0])
     await place.archive(max_bytes=2500).tidy()
     assert place.files() == sorted([names[0], names[3]])
@@ -137,3 +137,25 @@ async def test_a_stray_file_harms_nobody(place: Place) -> None:
     place.clock.now += 8 * DAY
     await place.archive().tidy()
     assert place.files() == ["copy of a file.flac"]
+
+
+async def test_a_use_that_was_not_noted_counts(place: Place) -> None:
+    """A use is noted once an hour; a file that was asked for a moment ago stays all the same."""
+    name = await place.keep("a", b"sound")
+    archive = place.archive(max_bytes=1)
+    await archive.locate(name)
+    place.clock.now += 3599.0
+    await archive.locate(name)
+    place.clock.now += 2.0
+    await archive.tidy()
+    assert place.files() == [name]
+
+
+async def test_what_could_not_be_stored_takes_no_room(place: Place) -> None:
+    """A result whose file didn't get there is forgotten, and nothing else has to go for it."""
+    (place.folder / "files").mkdir()
+    (place.folder / "files/extracted").write_bytes(b"in the way")
+    with pytest.raises(OSError, match="exists"):
+        await place.keep("a", b"sound")
+    assert await place.archive().find("a") is None
+    assert await place.store.results.total_bytes() == 0

@@ -224,11 +224,14 @@ async def test_two_decodes_of_one_clip_do_no_harm(tmp_path: Path, task, tools: F
     assert both == [3 * 44100] * 2 == [len(joined(todo))] * 2
 
 
-async def test_silence_may_not_cost_all_memory(tmp_path: Path, task, tools: FfmpegTools) -> None:
+async def test_silence_may_not_cost_all_memory(
+    tmp_path: Path, task, tools: FfmpegTools, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A track that begins so late that its silence doesn't fit into a decoder's memory is refused in words."""
-    late = f"{PICTURE} -itsoffset 10000 -f lavfi -i sine=d=1:r=44100 -map 0:v -map 1:a -c:v mpeg4 -c:a pcm_s16le"
+    late = f"{PICTURE} -itsoffset 2000 -f lavfi -i sine=d=1:r=44100 -map 0:v -map 1:a -c:v mpeg4 -c:a pcm_s16le"
     path = make(tmp_path / "late.mkv", late)
     todo = task(path, await probe_film(tools, path), max_seconds=100_000.0)
+    monkeypatch.setattr("streamsrv.extract.decode._MEMORY_BYTES", 256 << 20)
     with pytest.raises(UnusableFile, match="memory"):
         await asyncio.to_thread(decode_clip, todo)
 
