@@ -8,6 +8,7 @@ whole. The whole is a job, and goes through one encoder.
 `sources` says which addresses may be read and makes files of them, with `copies` of what lies elsewhere. `opening`
 looks into every clip and makes a `reel` of them; `clips` has each decoded once, by `decode` in a process of the pool,
 into chunks of samples kept by content. `steps` cuts segments, `work` makes the whole, by `encoding`, and `archive`
-keeps what was made. `cursor`, `timeline`, `identity`, `tracks` and `progress` are pure; `schema` has requests and
-replies, `api` the routes.
+keeps what was made. `studio` is all that every extraction works with. `contents` looks into each file once, `shared`
+lets many wait for work that is done once, `browsing` lists what lies below the roots. `cursor`, `timeline`, `identity`,
+`tracks` and `progress` are pure; `schema` has requests and replies, `api` the routes.
 """

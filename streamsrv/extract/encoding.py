@@ -7,8 +7,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import structlog
-
 from streamsrv.errors import DiskFull, InternalError
 from streamsrv.extract.shared import both
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments
@@ -24,8 +22,6 @@ from streamsrv.media.material import read_head
 from streamsrv.media.probe import Measured, measure
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.disk import begin_writeback, is_full
-
-log = structlog.get_logger()
 
 _TICK_SECONDS = 0.25
 

@@ -9,5 +9,6 @@ Once the end was seen the job is accepted, and from then on no crash loses it: a
 start and takes it up again. A job that fails or is cancelled has its files removed before its row says so.
 
 What is the same whoever asks is made once. Requests with the same fingerprint share the one job that waits or runs for
-them, and `results` remembers which file answers which request. `estimates` guesses how long a job will still take.
+them, and `results` remembers which file answers which request. `estimates` guesses how long a job will still take,
+`follow` gives a job as it changes, and `words` has what people write and read of jobs.
 """
