@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 ARGS   ?=
+# What serving installs besides: separation needs Demucs and torch, which are large. Without: make serve EXTRAS=
+EXTRAS ?= separate
 
 # What takes seconds runs first and stops the rest where it fails. The rest is shared by a process for each core: a file
 # stays together, since its tests share what is dear to make, and folders of long files come first, so that the short
@@ -80,13 +82,13 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "Run this once:  sudo apt-get install -y python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing Python packages"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e .
+	@echo "installing Python packages; torch, which separation needs, is large: make serve EXTRAS= goes without"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Python packages, with what tests need"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,test]'
 	@touch $@ $(VENV)/.serve
 
 # The page plays through hls.js. Without npm it uses the browser's own HLS, so its absence is no error when serving.

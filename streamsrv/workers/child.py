@@ -16,7 +16,10 @@ def pin(device: Device, parent: int) -> None:
         os._exit(1)  # the server died before the line above took effect
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C is for the server, which ends its workers in order
     os.nice(5)  # workers yield to the server that feeds them
+    os.environ["STREAMSRV_DEVICE"] = device.name
     os.environ["CUDA_VISIBLE_DEVICES"] = device.visible
+    # Without it cuBLAS may sum in another order from run to run.
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(device.threads)
     # Threads of OpenMP spin while they wait, unless they are told not to.

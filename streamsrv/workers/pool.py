@@ -8,7 +8,9 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import wait
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -34,15 +36,18 @@ class WorkerDied(InternalError):
 class DevicePool:
     """`async with` it; `run` tasks from the event loop's thread, which lives as long as the children do.
 
-    One task at a time is on a device. Free devices take the waiting task with the lowest priority number, of equals the
-    one that came first.
+    A device works on one task at a time, and may be given more (`Device.in_flight`), which its child takes in the order
+    in which they came. Of the devices that have room, the one with the fewest takes the waiting task with the lowest
+    priority number, of equals the one that came first.
     """
 
     def __init__(self, devices: Sequence[Device]) -> None:
         self._workers = [_Worker(device) for device in devices]
-        self._free = list(reversed(self._workers))
-        self._waiting: list[tuple[int, int, asyncio.Future[_Worker]]] = []
+        # Once for each task that it has room for; the one that was freed last is taken first, for it has things loaded.
+        self._free = [worker for worker in reversed(self._workers) for _ in range(worker.device.in_flight)]
+        self._waiting: list[tuple[int, int, _Task]] = []
         self._count = itertools.count()
+        self._is_closed = False
 
     async def __aenter__(self) -> Self:
         return self
@@ -50,91 +55,161 @@ class DevicePool:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._is_closed = True
+        for _, _, task in self._waiting:
+            task.fail(_closed())
         await asyncio.gather(*(asyncio.to_thread(worker.end) for worker in self._workers))
 
     @property
     def size(self) -> int:
-        """How many tasks can be worked on at the same time."""
-        return len(self._workers)
+        """How many tasks the devices take at the same time: more than that wait."""
+        return sum(worker.device.in_flight for worker in self._workers)
+
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Their names."""
+        return tuple(worker.device.name for worker in self._workers)
 
     async def run(self, priority: int, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run `task`, which must be importable, in the child of a free device, and give what it returns.
 
         What it raises is raised here; WorkerDied when its child died under it several times. When this is cancelled,
-        a task that has begun runs to its end, which nobody waits for, and its device is free only then.
+        a task that a device was given runs to its end, which nobody waits for, and there is room only then. What it is
+        given and gives goes through a pipe: large arrays travel by `arrays`.
         """
-        loop = asyncio.get_running_loop()
-        for deaths in itertools.count(1):
-            worker = await self._free_worker(priority)
-            future = worker.submit(task, *args, **kwargs)
-            future.add_done_callback(partial(self._release_soon, loop, worker))
-            try:
-                return await asyncio.wrap_future(future)
-            except BrokenProcessPool as error:
-                log.warning("worker_died", device=worker.device.name, deaths=deaths)
-                if deaths >= _MAX_DEATHS:
-                    raise WorkerDied from error
-        raise AssertionError("unreachable")
+        if self._is_closed:
+            raise _closed()
+        result: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._put(_Task(priority, next(self._count), partial(task, *args, **kwargs), result))
+        self._hand_out()
+        return await result
 
-    async def _free_worker(self, priority: int) -> "_Worker":
-        if self._free:
-            return self._free.pop()
-        place: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._count), place))
+    def _put(self, task: "_Task") -> None:
+        heapq.heappush(self._waiting, (task.priority, task.number, task))
+
+    def _hand_out(self) -> None:
+        while self._free and self._waiting:
+            _, _, task = heapq.heappop(self._waiting)
+            if not task.is_over:  # else its caller has left
+                self._begin(task)
+
+    def _begin(self, task: "_Task") -> None:
+        worker = min(reversed(self._free), key=lambda free: free.device.in_flight - self._free.count(free))
         try:
-            return await place
-        except asyncio.CancelledError:
-            if place.done() and not place.cancelled():
-                self._release(place.result())  # it was given one in the instant in which it left
-            raise
+            child, future = worker.submit(task.call)
+        except Exception as error:  # no process could be started
+            task.fail(error)
+            return
+        self._free.remove(worker)
+        future.add_done_callback(partial(self._settle_soon, task, worker, child))
 
-    def _release_soon(self, loop: asyncio.AbstractEventLoop, worker: "_Worker", _: Future[Any]) -> None:
-        loop.call_soon_threadsafe(self._release, worker)
+    def _settle_soon(self, task: "_Task", worker: "_Worker", child: "_Child", future: Future[Any]) -> None:
+        task.result.get_loop().call_soon_threadsafe(self._settle, task, worker, child, future)
 
-    def _release(self, worker: "_Worker") -> None:
-        while self._waiting:
-            _, _, place = heapq.heappop(self._waiting)
-            if not place.done():
-                place.set_result(worker)
-                return
+    def _settle(self, task: "_Task", worker: "_Worker", child: "_Child", future: Future[Any]) -> None:
         self._free.append(worker)
+        error = _closed() if future.cancelled() else future.exception()
+        if isinstance(error, BrokenProcessPool):
+            self._bury(child, worker, task, error)
+        elif error is not None:
+            task.fail(error)
+        elif not task.is_over:
+            task.result.set_result(future.result())
+        self._hand_out()
+
+    def _bury(self, child: "_Child", worker: "_Worker", task: "_Task", error: BrokenProcessPool) -> None:
+        if self._is_closed:
+            task.fail(_closed())
+            return
+        # A child's tasks are settled in their order: the first one is the one that it was at.
+        if not child.is_mourned:
+            child.is_mourned = True
+            task.deaths += 1
+            log.warning("worker_died", device=worker.device.name, deaths=task.deaths)
+        if task.deaths >= _MAX_DEATHS:
+            died = WorkerDied()
+            died.__cause__ = error
+            task.fail(died)
+        else:
+            self._put(task)
+
+
+@dataclass(eq=False, slots=True)
+class _Task:
+    """One that was asked for. It keeps its place among those that wait when it has to run again."""
+
+    priority: int
+    number: int
+    call: Callable[[], Any]
+    result: asyncio.Future[Any]
+    deaths: int = 0
+
+    @property
+    def is_over(self) -> bool:
+        """It has its result, or nobody waits for one any more."""
+        return self.result.done()
+
+    def fail(self, error: BaseException) -> None:
+        if not self.is_over:
+            self.result.set_exception(error)
 
 
 class _Worker:
-    """One device and the executor of its one child, made when it is needed and anew when it is broken."""
+    """One device and its one child, made when it is needed and anew when it has died."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
-        self._executor: ProcessPoolExecutor | None = None
+        self._child: _Child | None = None
 
-    def submit(self, task: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        if self._executor is None:
-            self._executor = self._start()
-        try:
-            return self._executor.submit(task, *args, **kwargs)
-        except BrokenProcessPool:  # it died between two tasks
-            self._executor = self._start()
-            return self._executor.submit(task, *args, **kwargs)
+    def submit(self, call: Callable[[], Any]) -> "tuple[_Child, Future[Any]]":
+        if self._child is not None and not self._child.is_dead:
+            try:
+                return self._child, self._child.submit(call)
+            except BrokenProcessPool:  # it died in this moment
+                pass
+        self._child = None  # should no other one be had
+        child = _Child(self.device)
+        future = child.submit(call)
+        self._child = child
+        return child, future
 
     def end(self) -> None:
         """End the child at once; blocks until it is gone."""
-        executor, self._executor = self._executor, None
-        if executor is None:
-            return
-        for process in list(_processes(executor).values()):
-            process.kill()
-        executor.shutdown(wait=True, cancel_futures=True)
+        child, self._child = self._child, None
+        if child is not None:
+            child.end()
 
-    def _start(self) -> ProcessPoolExecutor:
-        return ProcessPoolExecutor(
+
+class _Child:
+    """A process and the executor that feeds it, which is of no use once the process has died."""
+
+    def __init__(self, device: Device) -> None:
+        self.is_mourned = False  # its death was counted
+        self._executor = ProcessPoolExecutor(
             max_workers=1,
             # Forked children would inherit the server's sockets, locks and threads.
             mp_context=multiprocessing.get_context("spawn"),
             initializer=pin,
-            initargs=(self.device, os.getpid()),
+            initargs=(device, os.getpid()),
         )
 
+    @property
+    def is_dead(self) -> bool:
+        """The executor learns of it a little later, and would take a task until then."""
+        return bool(wait([process.sentinel for process in self._processes()], timeout=0))
 
-def _processes(executor: ProcessPoolExecutor) -> dict[int, multiprocessing.Process]:
-    """The executor's children. It has no public name for them, and waiting for a long task isn't ending it."""
-    return getattr(executor, "_processes", None) or {}
+    def submit(self, call: Callable[[], Any]) -> Future[Any]:
+        return self._executor.submit(call)
+
+    def end(self) -> None:
+        for process in self._processes():
+            process.kill()
+        self._executor.shutdown(wait=True, cancel_futures=True)
+
+    def _processes(self) -> list[multiprocessing.Process]:
+        """The executor has no public name for them, and waiting for a long task isn't ending it."""
+        return list((getattr(self._executor, "_processes", None) or {}).values())
+
+
+def _closed() -> WorkerDied:
+    return WorkerDied("The server is ending its workers.")
