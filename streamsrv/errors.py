@@ -136,6 +136,12 @@ class MissingTrack(UnusableFile):
     """The file has no such audio track."""
 
 
+class MissingModel(Problem):
+    """The model can't be had."""
+
+    status = 422
+
+
 class FailedDownload(Problem):
     """The file couldn't be downloaded from where it is."""
 
@@ -150,6 +156,12 @@ class InternalError(Problem):
 
 class EncoderKilled(InternalError):
     """The encoder was ended from outside before it was done."""
+
+
+class DeadlyTask(Problem):
+    """The work on this ends its process, again and again."""
+
+    status = 500
 
 
 class Unavailable(Problem):

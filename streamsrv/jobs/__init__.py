@@ -9,6 +9,8 @@ Once the end was seen the job is accepted, and from then on no crash loses it: a
 start and takes it up again. A job that fails or is cancelled has its files removed before its row says so.
 
 What is the same whoever asks is made once. Requests with the same fingerprint share the one job that waits or runs for
-them, and `results` remembers which file answers which request. `estimates` guesses how long a job will still take,
-`follow` gives a job as it changes, and `words` has what people write and read of jobs.
+them, and `results` remembers which file answers which request. Where many ask for the same song, `submissions` are
+their claims on its job, and `outbox` has the webhook that each of them is owed, written by the commit that ends the
+job. `estimates` guesses how long a job will still take, `follow` gives a job as it changes, and `words` has what
+people write and read of jobs.
 """

@@ -11,6 +11,7 @@ class Changes:
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Event]] = {}
         self._work = asyncio.Event()
+        self._messages = asyncio.Event()
 
     def announce(self, job_id: str) -> None:
         """Wake all who wait for this job."""
@@ -20,6 +21,10 @@ class Changes:
     def announce_work(self) -> None:
         """Wake the runner: a job may have become claimable, or may have ended."""
         self._work.set()
+
+    def announce_messages(self) -> None:
+        """Wake whoever delivers: a webhook may be owed."""
+        self._messages.set()
 
     @contextmanager
     def watching(self, job_id: str) -> Iterator[asyncio.Event]:
@@ -36,7 +41,15 @@ class Changes:
 
     async def wait_for_work(self, timeout: float) -> None:
         """Return at the first announcement of work since the last call, or after `timeout` seconds."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._work.wait()
-        self._work.clear()
+        await _wait_once(self._work, timeout)
+
+    async def wait_for_messages(self, timeout: float) -> None:
+        """The same for announcements of messages."""
+        await _wait_once(self._messages, timeout)
+
+
+async def _wait_once(event: asyncio.Event, timeout: float) -> None:
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout):
+            await event.wait()
+    event.clear()

@@ -45,6 +45,7 @@ class JobKind(StrEnum):
 
     HLS = "hls"
     EXTRACT = "extract"
+    SEPARATE = "separate"
 
 
 class Priority(IntEnum):

@@ -249,8 +249,11 @@ SELECT * FROM jobs WHERE status = 'Completed' AND kind = :kind AND completed_at 
 ORDER BY completed_at DESC, sequence DESC LIMIT :limit;
 
 -- name: list_ended_before
--- Jobs that ended before a moment, first ended first.
-SELECT * FROM jobs WHERE completed_at IS NOT NULL AND completed_at < :moment ORDER BY completed_at LIMIT :limit;
+-- Jobs that ended before a moment, and that nobody has asked for since, first ended first.
+SELECT * FROM jobs
+WHERE completed_at IS NOT NULL AND completed_at < :moment
+    AND NOT EXISTS (SELECT 1 FROM submissions WHERE job = jobs.sequence AND submissions.created_at >= :moment)
+ORDER BY completed_at LIMIT :limit;
 
 -- name: get_result
 -- What was made for one request.
@@ -290,3 +293,144 @@ RETURNING key;
 -- name: find_file
 -- Say whether any result is in this file.
 SELECT 1 FROM results WHERE file = :file LIMIT 1;
+
+-- name: find_complete
+-- The newest job for this request, if it has all its tracks; one that nobody claims any more is about to go.
+SELECT * FROM (
+    SELECT * FROM jobs WHERE fingerprint = :fingerprint AND kind = :kind AND subject = :subject
+    ORDER BY sequence DESC LIMIT 1
+) AS newest
+WHERE status = 'Completed' AND NOT discarded
+    AND EXISTS (SELECT 1 FROM submissions WHERE job = newest.sequence)
+    AND NOT EXISTS (SELECT 1 FROM removed_tracks WHERE job = newest.sequence);
+
+-- name: insert_submission
+-- Claim a job, or nothing when the submission's id is taken.
+INSERT INTO submissions (id, job, subject, content, model, name, callback_url, callback_host, origin, created_at)
+SELECT :id, sequence, :subject, :content, :model, :name, :callback_url, :callback_host, :origin, :created_at
+FROM jobs WHERE id = :job
+ON CONFLICT (id) DO NOTHING RETURNING id;
+
+-- name: owe_at_once
+-- The webhook of a submission whose job had ended before.
+INSERT INTO outbox (id, submission, host, next_at)
+SELECT 'msg_' || id, sequence, callback_host, created_at FROM submissions
+WHERE id = :id AND callback_url IS NOT NULL;
+
+-- name: get_standing
+-- What stands for a song: a job that waits or runs, else that of the newest submission.
+SELECT jobs.* FROM submissions JOIN jobs ON jobs.sequence = submissions.job
+WHERE content = :content AND submissions.subject = :subject AND (:model IS NULL OR model = :model)
+ORDER BY status IN ('Pending', 'Processing') AND NOT cancel_requested DESC, submissions.sequence DESC LIMIT 1;
+
+-- name: get_standing_completed
+-- The completed job of the newest submission of a song that has one.
+SELECT jobs.* FROM submissions JOIN jobs ON jobs.sequence = submissions.job
+WHERE content = :content AND submissions.subject = :subject AND (:model IS NULL OR model = :model)
+    AND status = 'Completed'
+ORDER BY submissions.sequence DESC LIMIT 1;
+
+-- name: list_jobs_of_content
+-- All jobs of a song, that of the newest submission first.
+SELECT jobs.* FROM jobs JOIN (
+    SELECT job, max(sequence) AS newest FROM submissions WHERE content = :content AND subject = :subject GROUP BY job
+) AS claims ON claims.job = jobs.sequence
+ORDER BY claims.newest DESC;
+
+-- name: get_submission
+-- The newest submission of a subject that a job answers.
+SELECT submissions.* FROM submissions
+WHERE job = (SELECT sequence FROM jobs WHERE id = :job) AND subject = :subject
+ORDER BY sequence DESC LIMIT 1;
+
+-- name: remove_track
+-- Somebody who claims a job doesn't want this track of it any more.
+INSERT INTO removed_tracks (job, subject, track)
+SELECT sequence, :subject, :track FROM jobs
+WHERE id = :job AND EXISTS (
+    SELECT 1 FROM submissions WHERE submissions.job = jobs.sequence AND submissions.subject = :subject
+)
+ON CONFLICT DO NOTHING RETURNING track;
+
+-- name: list_removed_tracks
+-- What a subject has removed of a job.
+SELECT track FROM removed_tracks
+WHERE job = (SELECT sequence FROM jobs WHERE id = :job) AND subject = :subject;
+
+-- name: find_want
+-- Say whether anybody claims a job and has not removed this track of it.
+SELECT 1 FROM submissions
+WHERE job = (SELECT sequence FROM jobs WHERE id = :job) AND NOT EXISTS (
+    SELECT 1 FROM removed_tracks AS removed
+    WHERE removed.job = submissions.job AND removed.subject = submissions.subject AND removed.track = :track
+) LIMIT 1;
+
+-- name: drop_claims
+-- A subject doesn't want a song any more; what still waits or runs stays claimed.
+DELETE FROM submissions
+WHERE content = :content AND subject = :subject
+    AND job IN (SELECT sequence FROM jobs WHERE status IN ('Completed', 'Failed', 'Cancelled'))
+RETURNING job;
+
+-- name: list_unclaimed_of
+-- Of these jobs those that nobody claims.
+SELECT id FROM jobs
+WHERE sequence IN (SELECT value FROM json_each(:jobs))
+    AND NOT EXISTS (SELECT 1 FROM submissions WHERE job = jobs.sequence)
+ORDER BY sequence;
+
+-- name: list_unclaimed
+-- Jobs that ended, and that nobody claims, first ended first.
+SELECT * FROM jobs
+WHERE kind = :kind AND status IN ('Completed', 'Failed', 'Cancelled')
+    AND NOT EXISTS (SELECT 1 FROM submissions WHERE job = jobs.sequence)
+ORDER BY sequence LIMIT :limit;
+
+-- name: retire
+-- Take all claims off a job that ended, unless somebody asked for it since a moment.
+DELETE FROM submissions
+WHERE job = (SELECT sequence FROM jobs WHERE id = :id AND status IN ('Completed', 'Failed', 'Cancelled'))
+    AND NOT EXISTS (
+        SELECT 1 FROM submissions AS other WHERE other.job = submissions.job AND other.created_at >= :moment
+    )
+RETURNING id;
+
+-- name: find_claim
+-- Say whether anybody claims a job.
+SELECT 1 FROM submissions WHERE job = (SELECT sequence FROM jobs WHERE id = :id) LIMIT 1;
+
+-- name: list_due_messages
+-- Webhooks whose time has come: of each host the one that waits longest, but none of the hosts that are busy.
+SELECT messages.* FROM (
+    SELECT id, min(next_at) FROM outbox
+    WHERE next_at IS NOT NULL AND next_at <= :now AND host NOT IN (SELECT value FROM json_each(:busy)) GROUP BY host
+) AS due JOIN messages ON messages.message_id = due.id
+ORDER BY message_next_at LIMIT :limit;
+
+-- name: get_next_due
+-- When the next webhook is due whose host isn't busy.
+SELECT min(next_at) AS next_at FROM outbox
+WHERE next_at IS NOT NULL AND host NOT IN (SELECT value FROM json_each(:busy));
+
+-- name: list_messages
+-- The webhooks that were owed to a subject for a song, first asked for first.
+SELECT * FROM messages WHERE submission_content = :content AND submission_subject = :subject
+ORDER BY submission_sequence;
+
+-- name: list_deliveries
+-- Every try of these webhooks, first one first.
+SELECT message, at, status, error, seconds FROM deliveries
+WHERE message IN (SELECT value FROM json_each(:messages)) ORDER BY sequence;
+
+-- name: insert_delivery
+-- Note one try, unless its webhook is gone.
+INSERT INTO deliveries (message, at, status, error, seconds)
+SELECT id, :at, :status, :error, :seconds FROM outbox WHERE id = :message;
+
+-- name: update_message
+-- What a try made of a webhook.
+UPDATE outbox SET state = :state, failures = :failures, next_at = :next_at WHERE id = :message RETURNING id;
+
+-- name: replay
+-- Send a webhook again, as if nothing had been tried.
+UPDATE outbox SET state = 'waiting', failures = 0, next_at = :now WHERE id = :message RETURNING id;

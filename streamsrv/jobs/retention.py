@@ -40,16 +40,24 @@ class Retention:
                 await self._store.mark_discarded(job.id)
 
     async def remove_old(self, now: float) -> None:
-        """Remove jobs that ended more than `days` before the Unix time `now`, with their files. 0 days: keep them."""
+        """Remove jobs, with their files, that ended more than `days` before the Unix time `now`. 0 days: keep them.
+
+        Those that somebody has asked for since stay.
+        """
         if not self._days:
             return
-        removed = True
+        moment, removed = now - self._days * DAY_SECONDS, True
         while removed:
             removed = False
-            for job in await self._store.ended_before(now - self._days * DAY_SECONDS, BATCH):
-                if not self._is_running(job.id) and await self.discard(job):
-                    await self._store.remove(job.id)
+            for job in await self._store.ended_before(moment, BATCH):
+                if await self._remove(job, moment):
                     removed = True
+
+    async def _remove(self, job: Job, moment: float) -> bool:
+        if self._is_running(job.id) or not await self._store.retire(job.id, moment) or not await self.discard(job):
+            return False
+        await self._store.remove(job.id)
+        return True
 
     async def discard(self, job: Job) -> bool:
         """Remove all files of a job, unless they are gone; False when that failed."""

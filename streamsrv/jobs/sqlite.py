@@ -14,10 +14,12 @@ from streamsrv.errors import Conflict
 from streamsrv.jobs.changes import Changes
 from streamsrv.jobs.database import Database, uninterrupted
 from streamsrv.jobs.job import Job, JobKind, JobStatus, Lease, LeaseLost, Priority, Segment
+from streamsrv.jobs.outbox import SqliteOutbox
 from streamsrv.jobs.progress import HeldProgress
 from streamsrv.jobs.reader import SqliteJobReader
 from streamsrv.jobs.results import SqliteResults
 from streamsrv.jobs.rows import job_values, read_job, to_json
+from streamsrv.jobs.submissions import SqliteSubmissions
 
 LOST_UPLOAD = "The upload did not arrive completely."
 GAVE_UP = "The server was interrupted too often while it worked on this job."
@@ -38,7 +40,10 @@ class SqliteJobStore(SqliteJobReader):
         clock: Callable[[], float] = time.time,
     ) -> None:
         super().__init__(Database(path), Changes(), ageing_seconds=ageing_seconds)
-        self.results = SqliteResults(self._database)  # usable while this is open
+        # These are usable while this is open.
+        self.results = SqliteResults(self._database)
+        self.submissions = SqliteSubmissions(self._database, self._changes)
+        self.outbox = SqliteOutbox(self._database, self._changes)
         self._lease_seconds = lease_seconds
         self._max_attempts = max_attempts
         self._max_restarts = max_restarts
@@ -228,6 +233,12 @@ class SqliteJobStore(SqliteJobReader):
         rows = await self._change("request_cancel", {"id": job_id})
         return rows[0] if rows else await self._existing(job_id)
 
+    @uninterrupted
+    async def retire(self, job_id: str, before: float) -> bool:
+        async with self._database.transaction() as transaction:
+            await transaction.run("retire", {"id": job_id, "moment": before})
+            return not await transaction.run("find_claim", {"id": job_id})
+
     async def remove(self, job_id: str) -> Job | None:
         rows = await self._change("remove", {"id": job_id})
         if not rows and await self.get(job_id) is not None:
@@ -247,6 +258,8 @@ class SqliteJobStore(SqliteJobReader):
             if job.status is not JobStatus.PROCESSING:
                 self._held.forget(job.id)
                 self._changes.announce_work()
+            if job.status.ended:
+                self._changes.announce_messages()
         return jobs
 
     def _written(self, rows: Iterable[sqlite3.Row]) -> Job:

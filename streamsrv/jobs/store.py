@@ -170,7 +170,13 @@ class JobStore(Protocol):
         """List the jobs that were completed last, last first."""
 
     async def ended_before(self, moment: float, limit: int) -> list[Job]:
-        """List jobs that ended before a Unix time, first ended first."""
+        """List jobs that ended before a Unix time and that nobody has asked for since, first ended first."""
+
+    async def retire(self, job_id: str, before: float) -> bool:
+        """Take all claims off a job that has ended, so that it answers no new request and its files can go.
+
+        False, and nothing changes, when somebody has asked for it at or after a Unix time.
+        """
 
     async def remove(self, job_id: str) -> Job | None:
         """Forget a job that has ended, its segments too; None when there was none. Raises Conflict for any other."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import tempfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,9 +14,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from streamsrv.errors import Conflict, NotFound
 from streamsrv.jobs.job import Job, JobKind, JobStatus, LeaseLost, Priority
 from streamsrv.jobs.sqlite import SqliteJobStore
+from streamsrv.jobs.submissions import Submission
 
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
 MAX_ATTEMPTS, MAX_RESTARTS, LEASE_SECONDS = 2, 1, 30.0
+SONG = "a" * 64
 IDS = st.sampled_from(["a", "b", "c"])
 FINGERPRINTS = st.sampled_from(["x", "y"])
 
@@ -32,6 +35,8 @@ class Row:
     token: str | None = None
     fingerprint: str | None = None
     number: int = 0  # a later row with a fingerprint has a larger one
+    claims: int = 0
+    lacking: bool = False
 
     def stands_for(self, fingerprint: str) -> bool:
         return self.fingerprint == fingerprint and not self.status.ended and not self.cancelling
@@ -112,6 +117,67 @@ class StoreMachine(RuleBasedStateMachine):
         if not standing:
             self.written += 1
             self.rows[job_id] = Row(accepted=accepted, fingerprint=fingerprint, number=self.written)
+
+    @rule(job_id=IDS, fingerprint=FINGERPRINTS)
+    def claim_result(self, job_id, fingerprint):
+        self.written += 1
+        job = Job(id=job_id, kind=JobKind.HLS, created_at=self.now, accepted_at=self.now, fingerprint=fingerprint)
+        submission = Submission(
+            id=str(self.written),
+            content=SONG,
+            model="m",
+            name="song",
+            callback_url="http://example.com",
+            origin="http://localhost",
+            created_at=self.now,
+        )
+        call = self.store.submissions.submit(job, submission)
+        answer = self.answer_to(fingerprint)
+        if answer is None and job_id in self.rows:
+            with pytest.raises(Conflict):
+                self.loop.run(call)
+            return
+        found, written = self.loop.run(call)
+        assert (found.id, written) == (answer or job_id, answer is None)
+        if written:
+            self.rows[job_id] = Row(accepted=True, fingerprint=fingerprint, number=self.written)
+        self.rows[found.id].claims += 1
+
+    def answer_to(self, fingerprint):
+        """The job that a submission with this fingerprint would share."""
+        rows = {job_id: row for job_id, row in self.rows.items() if row.fingerprint == fingerprint}
+        standing = [job_id for job_id, row in rows.items() if row.stands_for(fingerprint)]
+        if standing or not rows:
+            return standing[0] if standing else None
+        newest = max(rows, key=lambda job_id: rows[job_id].number)
+        complete = rows[newest].status is COMPLETED and rows[newest].claims and not rows[newest].lacking
+        return newest if complete else None
+
+    @rule(job_id=IDS)
+    def remove_track(self, job_id):
+        row = self.rows.get(job_id)
+        removed = self.loop.run(self.store.submissions.remove_track(job_id, "local", "drums"))
+        assert removed == (row is not None and row.claims > 0 and not row.lacking)
+        if removed:
+            row.lacking = True
+
+    @rule()
+    def drop_claims(self):
+        dropped = {job_id for job_id, row in self.rows.items() if row.claims and row.status.ended}
+        assert set(self.loop.run(self.store.submissions.drop_claims(SONG, "local"))) == dropped
+        for job_id in dropped:
+            self.rows[job_id].claims = 0
+
+    @rule(job_id=IDS)
+    def retire(self, job_id):
+        row = self.rows.get(job_id)
+        if self.loop.run(self.store.retire(job_id, self.now + 1)):
+            assert row is None or row.status.ended or not row.claims
+            if row is not None:
+                row.claims = 0
+        else:
+            assert row.claims
+            assert not row.status.ended
 
     @rule(job_id=IDS)
     def accept(self, job_id):
@@ -258,6 +324,13 @@ class StoreMachine(RuleBasedStateMachine):
             job = self.loop.run(self.store.latest(JobKind.HLS, "local", fingerprint))
             assert (None if job is None else job.id) == (numbers[max(numbers)] if numbers else None)
             assert sum(row.stands_for(fingerprint) for row in self.rows.values()) <= 1
+
+    @invariant()
+    def each_claim_on_what_ended_is_owed_one_message(self):
+        owed = Counter(message.job.id for message in self.loop.run(self.store.outbox.messages_of(SONG, "local")))
+        assert owed == Counter({job_id: row.claims for job_id, row in self.rows.items() if row.status.ended})
+        claimed = {job.id for job in self.loop.run(self.store.submissions.jobs_of(SONG, "local"))}
+        assert claimed == {job_id for job_id, row in self.rows.items() if row.claims}
 
     @invariant()
     def the_store_is_what_the_model_says(self):
