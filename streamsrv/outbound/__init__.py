@@ -6,6 +6,7 @@ addresses are public. `guard` asks it when a socket is opened for the address it
 whatever a name said a moment before, and anew for each redirect. `outbound.allow` opens hosts and networks by name.
 What is refused and what isn't there answer in the same words, so that nobody can look around through us.
 `download` brings a file to disk: within limits, in pieces if the connection breaks, whole or not at all.
+`webhooks` tells other servers what they asked to be told, signed, again and again until they have taken it.
 `replies` reads what a server says about the file, `part` is the file while it grows, `names` asks for addresses.
-Nothing here knows who wants the file, or where it will be kept.
+Nothing here knows who wants the file, where it will be kept, or what a webhook says.
 """

@@ -101,13 +101,22 @@ class Guard:
         raise FailedDownload(f"The address leads on more than {MAX_REDIRECTS} times.")
 
     @asynccontextmanager
+    async def post(self, text: str, headers: Mapping[str, str], body: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Send something to the address, and to no other where that leads; give the reply as its body begins.
+
+        Raises what `get` does.
+        """
+        async with self._request(hdrs.METH_POST, self.check(text), headers, body) as reply:
+            yield reply
+
+    @asynccontextmanager
     async def _request(
-        self, method: str, url: URL, headers: Mapping[str, str]
+        self, method: str, url: URL, headers: Mapping[str, str], body: bytes | None = None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """Ask one host once. Redirects are replies like others."""
         session = self._trusting if self._allowed.names(url.raw_host or "") else self._judging
         with self._translate_errors(url):
-            async with session.request(method, url, headers=headers, allow_redirects=False) as reply:
+            async with session.request(method, url, headers=headers, data=body, allow_redirects=False) as reply:
                 yield reply
 
     def _open_session(

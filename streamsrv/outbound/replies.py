@@ -85,11 +85,19 @@ def read_currency(status: int, headers: Mapping[str, str]) -> bool:
     return status == 304
 
 
+def read_retry_after(value: str) -> float | None:
+    """Give the seconds to wait, None where the server doesn't say (RFC 9110 section 10.2.3)."""
+    if _LENGTH.fullmatch(value):
+        return float(value)
+    date = _read_date(value)
+    return None if date is None else max(0.0, (date - datetime.now(UTC)).total_seconds())
+
+
 def _check_trouble(status: int, headers: Mapping[str, str]) -> None:
     """Raise Broken for what a server answers that may answer better later."""
     if status == 429 or status >= 500:
         problem = FailedDownload(f"The server answered {status}.")
-        raise Broken(problem, _read_retry_after(headers.get(hdrs.RETRY_AFTER, "")))
+        raise Broken(problem, read_retry_after(headers.get(hdrs.RETRY_AFTER, "")))
 
 
 def _read_part(content_range: str, tag: str, known: Version, have_bytes: int) -> Offer:
@@ -100,14 +108,6 @@ def _read_part(content_range: str, tag: str, known: Version, have_bytes: int) ->
     if not continues or tag not in {"", known.tag} or known.total_bytes not in {None, total_bytes}:
         raise WrongPart(FailedDownload("The server sent another part of the file than it was asked for."))
     return Offer(start, Version(known.tag, total_bytes))
-
-
-def _read_retry_after(value: str) -> float | None:
-    """Give the seconds to wait, None where the server doesn't say (RFC 9110 section 10.2.3)."""
-    if _LENGTH.fullmatch(value):
-        return float(value)
-    date = _read_date(value)
-    return None if date is None else max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _read_date(value: str) -> datetime | None:

@@ -300,6 +300,27 @@ async def test_nothing_private_is_sent(
         assert request.headers["Accept-Encoding"] == "identity"
 
 
+async def test_what_is_sent_goes_to_one_address(make_guard: MakeGuard, canary: Canary, tried: list[str]) -> None:
+    """A body arrives as it is at the host that was named, judged like any other; a redirect is only a reply."""
+    guard = await make_guard("127.0.0.1", names=FakeNames({"inside.example": [["127.0.0.2"]]}))
+    bodies = []
+
+    async def take(request: web.Request) -> web.Response:
+        bodies.append((request.method, request.headers.get("X-Name"), await request.read()))
+        return await redirect("/elsewhere", 307)(request)
+
+    canary.answer = take
+    async with guard.post(canary.url("/hook?signed=%2F"), {"X-Name": "x"}, b"\x00{}") as reply:
+        assert reply.status == 307
+    assert bodies == [("POST", "x", b"\x00{}")]
+    assert [request.raw_path for request in canary.requests] == ["/hook?signed=%2F"]
+    for url in (canary.url(host="inside.example"), canary.url(host="127.0.0.2"), canary.url(host="nowhere.example")):
+        with pytest.raises(RefusedAddress):
+            async with guard.post(url, {}, b"{}"):
+                pass
+    assert tried == ["127.0.0.1"]
+
+
 async def test_compressed_bodies_stay_compressed(make_guard: MakeGuard, canary: Canary) -> None:
     """A body is never inflated: a small one could become endless."""
     guard = await make_guard("127.0.0.1")
