@@ -1,4 +1,4 @@
-"""The command line: `serve` and `doctor`."""
+"""The command line: `serve`, `models` and `doctor`."""
 
 import asyncio
 import os
@@ -12,10 +12,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamsrv import __version__
+from streamsrv.app.separation import callback_secret
 from streamsrv.config import Config, load_config, shipped
 from streamsrv.errors import Problem
 from streamsrv.media.tools import find_tools
-from streamsrv.server import CannotStart, check_outbound, run
+from streamsrv.separate.catalog import Catalog
+from streamsrv.separate.model import describe
+from streamsrv.separate.settings import ModelSpec
+from streamsrv.server import CannotStart, check_devices, check_outbound, run
 
 # sysexits.h: something is wrong with the configuration, and trying again won't help.
 _EX_CONFIG = 78
@@ -35,7 +39,8 @@ _DATA_DIR = click.option(
 def main() -> None:
     """A self-hosted audio server: upload a song, get it in another format or hear it while it is still being made.
 
-    It extracts the audio of videos, too: from web servers, and from folders that extract.media_roots names.
+    It extracts the audio of videos, too: from web servers, and from folders that extract.media_roots names. And it
+    separates songs into vocals, drums, bass and the rest, on GPUs where there are any.
 
     Settings come from config/default.toml, then --config, then variables like STREAMSRV_JOBS__CONCURRENCY, then flags.
     """
@@ -61,6 +66,52 @@ def serve(file: Path | None, hosts: tuple[str, ...], ports: tuple[int, ...], dat
         _give_up(str(error))
 
 
+@main.group()
+def models() -> None:
+    """See which models can separate songs, and fetch one ahead."""
+
+
+@models.command("list")
+@_CONFIG
+def list_models(file: Path | None) -> None:
+    """List the models, and whether their weights are here."""
+    settings = _load(file, {}).separate
+    entries = Catalog(settings.repo, download=settings.download).models()
+    for entry in entries:
+        default = " (default)" if entry.name == settings.model else ""
+        click.echo(f"{entry.name:<24} {entry.state}{default}")
+        if entry.detail and entry.state == "missing":
+            click.echo(f"{'':<24} {entry.detail}")
+    if not entries:
+        click.echo("There is no model in separate.model_repo.")
+
+
+@models.command("pull")
+@_CONFIG
+@click.argument("name")
+def pull_model(file: Path | None, name: str) -> None:
+    """Fetch the weights of the model NAME, unless they are here, and look whether they can be used."""
+    settings = _load(file, {}).separate
+    spec = ModelSpec(name=name, repo=settings.repo, download=True, precision=settings.precision)
+    try:
+        info = describe(spec)
+    except Problem as problem:
+        click.echo(problem.detail, err=True)
+        sys.exit(1)
+    click.echo(f"{info.name} is here; it separates {', '.join(info.sources)}.")
+
+
+@main.command("callback-secret")
+@_CONFIG
+@_DATA_DIR
+def print_callback_secret(file: Path | None, data_dir: Path | None) -> None:
+    """Print what callbacks are signed with, for those who receive them (Standard Webhooks)."""
+    try:
+        click.echo(callback_secret(_load(file, {"data_dir": data_dir})))
+    except (OSError, ValueError) as error:
+        _give_up(f"There is no secret yet, since no server ran on this data directory: {error}")
+
+
 @main.command()
 @_CONFIG
 @_DATA_DIR
@@ -80,6 +131,7 @@ async def _examine(config: Config) -> list[tuple[bool, str]]:
         _examine_data_dir(config.server.data_dir),
         *_examine_media_roots(config.extract.media_roots),
         _examine_outbound(config),
+        *_examine_separation(config),
         _examine_page(),
     ]
 
@@ -122,6 +174,22 @@ def _examine_outbound(config: Config) -> tuple[bool, str]:
         return False, str(error)
     more = f", and {', '.join(config.outbound.allow)}" if config.outbound.allow else ""
     return True, f"Videos are downloaded from the public internet{more}."
+
+
+def _examine_separation(config: Config) -> list[tuple[bool, str]]:
+    settings = config.separate
+    try:
+        names = ", ".join(device.name for device in check_devices(config))
+        findings = [(True, f"Songs are separated on {names}.")]
+    except CannotStart as error:
+        findings = [(False, str(error))]
+    entry = Catalog(settings.repo, download=settings.download).find(settings.model)
+    if entry is None:
+        return [*findings, (False, f"There is no model {settings.model}, which separate.model names.")]
+    words = {"available": "is here", "needs download": "will be downloaded by the first song that needs it"}
+    if entry.state == "missing":
+        return [*findings, (False, f"The model {entry.name} is missing. {entry.detail}")]
+    return [*findings, (True, f"The model {entry.name} {words[entry.state]}.")]
 
 
 def _examine_page() -> tuple[bool, str]:

@@ -3,6 +3,7 @@
 Later sources win: the defaults, the file given with --config, environment variables, flags.
 """
 
+import base64
 import json
 import os
 import sysconfig
@@ -135,6 +136,54 @@ class ExtractSettings(Section):
         return roots
 
 
+class SeparateSettings(Section):
+    model: str = Field(min_length=1)
+    model_repo: str
+    download: bool
+    devices: Literal["auto"] | list[str]
+    batch: int = Field(ge=1, le=64)
+    overlap: float = Field(ge=0, lt=1)
+    shifts: int = Field(ge=0, le=20)
+    precision: Literal["float32", "bfloat16"]
+    clip: Literal["clamp", "tanh", "none"]
+    songs: int = Field(ge=1)
+    max_requests: int = Field(ge=1)
+    downloads_bytes: int = Field(gt=0)
+
+    @field_validator("devices", mode="before")
+    @classmethod
+    def split_devices(cls, devices: object) -> object:
+        """In a variable: auto, or a list with commas or as JSON."""
+        if not isinstance(devices, str) or devices == "auto":
+            return devices
+        if devices.lstrip().startswith("["):
+            return json.loads(devices)
+        return [name.strip() for name in devices.split(",") if name.strip()]
+
+    @property
+    def repo(self) -> Path | None:
+        return Path(self.model_repo).resolve() if self.model_repo else None
+
+
+class CallbackSettings(Section):
+    secret: str
+    retry_seconds: Annotated[list[float], NoDecode]
+    timeout_seconds: float = Field(gt=0)
+    concurrency: int = Field(ge=1)
+
+    @field_validator("secret")
+    @classmethod
+    def take_keys_in_base64(cls, secret: str) -> str:
+        key = secret.removeprefix("whsec_")
+        try:
+            good = not secret or (secret != key and len(base64.b64decode(key, validate=True)) >= _MIN_SECRET)
+        except ValueError:
+            good = False
+        if not good:
+            raise ValueError(f'A secret of callbacks is "whsec_" and at least {_MIN_SECRET} bytes in base64')
+        return secret
+
+
 class OutboundSettings(Section):
     allow: Annotated[list[str], NoDecode]
     connect_seconds: float = Field(gt=0)
@@ -169,6 +218,8 @@ class Config(BaseSettings):
     hls: HlsSettings
     convert: ConvertSettings
     extract: ExtractSettings
+    separate: SeparateSettings
+    callbacks: CallbackSettings
     outbound: OutboundSettings
     workers: WorkerSettings
     ffmpeg: FfmpegSettings

@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TextIO, cast
@@ -15,11 +15,13 @@ import structlog
 from aiohttp import web
 
 from streamsrv.app import create_app
+from streamsrv.app.separation import separation_devices
 from streamsrv.config import Config, LogSettings
 from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
+from streamsrv.workers.devices import Device
 
 log = structlog.stdlib.get_logger()
 
@@ -97,18 +99,27 @@ def check_outbound(config: Config) -> None:
         raise CannotStart(f"outbound.allow can't be used: {error}.") from error
 
 
+def check_devices(config: Config) -> list[Device]:
+    """What songs are separated on. Raises CannotStart where `separate.devices` names what isn't here."""
+    try:
+        return separation_devices(config)
+    except ValueError as error:
+        raise CannotStart(f"separate.devices can't be used: {error}.") from error
+
+
 async def serve(config: Config) -> None:
     """Serve until SIGINT or SIGTERM. Raises CannotStart."""
     check_outbound(config)
+    devices = check_devices(config)
     allow_many_files()
     keep_large_buffers()
     tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
-    _report(tools, config)
+    _report(tools, config, devices)
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     runner = web.AppRunner(
-        _build(config, tools),
+        _build(config, tools, devices),
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,
         shutdown_timeout=config.server.shutdown_seconds,
@@ -124,9 +135,9 @@ async def serve(config: Config) -> None:
         await runner.cleanup()
 
 
-def _build(config: Config, tools: FfmpegTools) -> web.Application:
+def _build(config: Config, tools: FfmpegTools, devices: Sequence[Device]) -> web.Application:
     try:
-        return create_app(config, tools)
+        return create_app(config, tools, devices)
     except (OSError, ValueError) as error:
         raise CannotStart(f"The data directory {config.server.data_dir} can't be used: {error}.") from error
 
@@ -163,13 +174,14 @@ async def _bind(runner: web.AppRunner, host: str, port: int) -> bool:
     return True
 
 
-def _report(tools: FfmpegTools, config: Config) -> None:
+def _report(tools: FfmpegTools, config: Config, devices: Sequence[Device]) -> None:
     log.info(
         "server_starting",
         data_dir=str(config.server.data_dir.resolve()),
         ffmpeg=tools.version,
         sandboxed=tools.sandboxed,
         jobs_at_a_time=config.jobs.slots,
+        separates_on=[device.name for device in devices],
     )
     for line in tools.shortcomings():
         log.warning("ffmpeg_incomplete", detail=line)

@@ -16,13 +16,13 @@ import structlog
 
 from streamsrv.errors import DiskFull, InternalError, SourceChanged
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
-from streamsrv.extract.shared import first_error
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
 from streamsrv.files import disk_errors
 from streamsrv.media.feed import FilePart
 from streamsrv.storage.disk import remove_tree
 from streamsrv.storage.shelf import Shelf
+from streamsrv.tasks import first_error
 from streamsrv.workers.pool import DevicePool
 
 log = structlog.get_logger()

@@ -11,10 +11,10 @@ from typing import TypeVar
 from streamsrv.errors import SourceChanged
 from streamsrv.extract.cursor import Content
 from streamsrv.extract.identity import Identity
-from streamsrv.extract.shared import SharedWork
 from streamsrv.extract.sources import SourceFile, readable
 from streamsrv.media.film import Film, probe_film
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.tasks import SharedWork
 
 T = TypeVar("T")
 

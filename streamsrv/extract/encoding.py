@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsrv.errors import DiskFull, InternalError
-from streamsrv.extract.shared import both
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments
 from streamsrv.media.checks import check_file, check_outcome
 from streamsrv.media.child import ChildLimits
@@ -22,6 +21,7 @@ from streamsrv.media.material import read_head
 from streamsrv.media.probe import Measured, measure
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.disk import begin_writeback, is_full
+from streamsrv.tasks import both
 
 _TICK_SECONDS = 0.25
 

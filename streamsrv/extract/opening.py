@@ -8,13 +8,13 @@ from typing import TypeVar
 from streamsrv.errors import MissingTrack, SourceChanged, UnusableFile
 from streamsrv.extract.reel import Reel, ReelClip, naming_clip
 from streamsrv.extract.schema import OnMissing, WholeRequest
-from streamsrv.extract.shared import all_of, both
 from streamsrv.extract.sources import Progress, SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import grid_of
 from streamsrv.extract.tracks import describe_tracks, track_members
 from streamsrv.media.checks import check_declared_length
 from streamsrv.media.film import Film
+from streamsrv.tasks import all_of, both
 
 # How a source is opened: as it is now, or as it was when it came here.
 Open = Callable[[str, Progress | None], AbstractAsyncContextManager[SourceFile]]

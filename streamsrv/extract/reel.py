@@ -11,7 +11,6 @@ from typing import Protocol
 from streamsrv.errors import Problem, SourceChanged
 from streamsrv.extract.cursor import Content, sources_digest
 from streamsrv.extract.decode import ClipTask
-from streamsrv.extract.shared import all_of, outcome_of
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import Position, Range, Reach, Step, cut_step, samples_in
@@ -19,6 +18,7 @@ from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.feed import Piece
 from streamsrv.media.film import Film, Track
+from streamsrv.tasks import all_of, outcome_of
 
 # Long enough that a file for each costs nothing, short enough that the first one is there at once.
 _CHUNK_SECONDS = 10

@@ -11,10 +11,10 @@ from streamsrv.extract.encoding import Made
 from streamsrv.extract.opening import again_if_changed, opened_reel
 from streamsrv.extract.reel import Reel
 from streamsrv.extract.schema import SegmentRequest
-from streamsrv.extract.shared import SharedWork
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import Position, Step, samples_in
 from streamsrv.jobs.results import Result
+from streamsrv.tasks import SharedWork
 
 # Somebody waits for a segment; a whole extraction can wait.
 PRIORITY = 0

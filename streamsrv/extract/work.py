@@ -11,11 +11,11 @@ from streamsrv.extract.opening import again_if_changed, opened_reel
 from streamsrv.extract.progress import Progress
 from streamsrv.extract.reel import Reel
 from streamsrv.extract.schema import WholeRequest
-from streamsrv.extract.shared import first_error
 from streamsrv.extract.studio import Studio
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.results import Result
+from streamsrv.tasks import first_error
 
 PRIORITY = 10
 _TICK_SECONDS = 0.25

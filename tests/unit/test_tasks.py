@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streamsrv.extract.shared import SharedWork, all_of
+from streamsrv.tasks import SharedWork, all_of
 
 
 class Task:

@@ -1,4 +1,4 @@
-"""Work that many ask for at once and that is done once."""
+"""Tasks in groups: work that many ask for at once and that is done once, and the one error that ended a group."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
