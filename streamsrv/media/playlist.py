@@ -16,6 +16,14 @@ class Entry:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rendition:
+    """One of several tracks that are heard one at a time. The name has no quotes in it."""
+
+    name: str
+    uri: str
+
+
 def finished_segment(line: str) -> int | None:
     """The number of the segment that a line of ffmpeg's own playlist names as finished, None for all other lines."""
     match = _NUMBERED.fullmatch(line.strip())
@@ -45,6 +53,21 @@ def render_master(uri: str, *, codecs: str, bandwidth_bps: int, average_bps: int
         "#EXTM3U\n#EXT-X-VERSION:6\n#EXT-X-INDEPENDENT-SEGMENTS\n"
         f'#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps},AVERAGE-BANDWIDTH={average_bps},CODECS="{codecs}"\n{uri}\n'
     )
+
+
+def render_renditions(renditions: Sequence[Rendition], *, codecs: str, bandwidth_bps: int, average_bps: int) -> str:
+    """A multivariant playlist of several tracks of which the first one is heard by default (section 4.3.4.1)."""
+    lines = ["#EXTM3U", "#EXT-X-VERSION:6", "#EXT-X-INDEPENDENT-SEGMENTS"]
+    for rendition in renditions:
+        default = "YES" if rendition is renditions[0] else "NO"
+        lines.append(
+            f'#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID="tracks",NAME="{rendition.name}",DEFAULT={default},AUTOSELECT={default}'
+            f',URI="{rendition.uri}"'
+        )
+    lines.append(
+        f'#EXT-X-STREAM-INF:BANDWIDTH={bandwidth_bps},AVERAGE-BANDWIDTH={average_bps},CODECS="{codecs}",AUDIO="tracks"'
+    )
+    return "\n".join([*lines, renditions[0].uri]) + "\n"
 
 
 def target_duration(segment_seconds: float) -> int:

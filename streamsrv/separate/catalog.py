@@ -1,0 +1,166 @@
+"""Which models there are, and whether their weights are on this machine: files are looked at, Demucs isn't imported."""
+
+import importlib
+import importlib.util
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+State = Literal["available", "needs download", "missing"]
+
+NOT_INSTALLED = "Demucs isn't installed on this server; its operator can add it: pip install 'streamsrv[separate]'"
+_FOUR = ("drums", "bass", "other", "vocals")
+_SOURCES = {"htdemucs_6s": (*_FOUR, "guitar", "piano")}
+# Demucs's home at its hub, as its cache has it.
+_HUB_FOLDER = "models--adefossez--{}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A model by the name that a request may give; its stems where they are known without loading it.
+
+    `detail` says in words what is missing, and what to do.
+    """
+
+    name: str
+    sources: tuple[str, ...] | None
+    state: State
+    detail: str = ""
+
+
+def is_installed() -> bool:
+    """Is the extra there that separation needs?"""
+    return all(importlib.util.find_spec(name) is not None for name in ("torch", "demucs", "yaml", "safetensors"))
+
+
+class Catalog:
+    """The models of the folder `repo`, or of Demucs's hub; these may be fetched by a song where `download` says so."""
+
+    def __init__(self, repo: Path | None, *, download: bool, environment: Mapping[str, str] = os.environ) -> None:
+        self._repo = repo
+        self._download = download
+        self._environment = environment
+
+    def models(self) -> list[Entry]:
+        """All of them, by name. Blocks while it looks at files."""
+        if not is_installed():
+            return [
+                Entry(name=name, sources=_SOURCES.get(name, _FOUR), state="missing", detail=NOT_INSTALLED)
+                for name in ("htdemucs", "htdemucs_6s", "htdemucs_ft")
+            ]
+        found = self._of_hub() if self._repo is None else self._of_folder(self._repo)
+        return sorted(found, key=lambda entry: entry.name)
+
+    def find(self, name: str) -> Entry | None:
+        """The model of that name; None where nobody knows it."""
+        return next((entry for entry in self.models() if entry.name == name), None)
+
+    def _of_hub(self) -> Iterator[Entry]:
+        weights = _official_weights()
+        for name, signatures in _official_bags().items():
+            sources = _SOURCES.get(name, _FOUR)
+            if self._is_in_hub_cache(name, signatures) or self._is_in_torch_cache(signatures, weights):
+                yield Entry(name=name, sources=sources, state="available")
+            elif self._download:
+                detail = "The first song that asks for it has its weights downloaded."
+                yield Entry(name=name, sources=sources, state="needs download", detail=detail)
+            else:
+                detail = f"Its weights aren't here. Fetch them: python -m streamsrv models pull {name}"
+                yield Entry(name=name, sources=sources, state="missing", detail=detail)
+
+    def _is_in_hub_cache(self, name: str, signatures: Sequence[str]) -> bool:
+        model = self._hub_cache() / _HUB_FOLDER.format(_hub_name(name))
+        try:
+            commit = (model / "refs" / "main").read_text(encoding="ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return False
+        files = [f"{name}.yaml", *(f"{signature}.safetensors" for signature in signatures)]
+        return all((model / "snapshots" / commit / file).is_file() for file in files)
+
+    def _hub_cache(self) -> Path:
+        """Where huggingface_hub keeps what it has fetched."""
+        for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+            if self._environment.get(variable):
+                return Path(self._environment[variable]).expanduser()
+        home = self._environment.get("HF_HOME")
+        return (Path(home).expanduser() if home else self._cache() / "huggingface") / "hub"
+
+    def _is_in_torch_cache(self, signatures: Sequence[str], weights: Mapping[str, str]) -> bool:
+        home = self._environment.get("TORCH_HOME")
+        folder = (Path(home).expanduser() if home else self._cache() / "torch") / "hub" / "checkpoints"
+        return all(signature in weights and (folder / weights[signature]).is_file() for signature in signatures)
+
+    def _cache(self) -> Path:
+        return Path(self._environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+
+    def _of_folder(self, folder: Path) -> Iterator[Entry]:
+        try:
+            files = [file for file in folder.iterdir() if file.is_file()]
+        except OSError:
+            return
+        singles = {_signature(file) for file in files if file.suffix in {".th", ".safetensors"}}
+        bags = {file.stem: file for file in files if file.suffix == ".yaml" and file.stem not in singles}
+        official = _official_bags()
+        # Models that a bag is made of are listed by the bag's name alone.
+        of_bags: set[str] = set()
+        for name, file in bags.items():
+            signatures = _read_bag(file)
+            of_bags |= set(signatures or ())
+            known = signatures is not None and official.get(name) == signatures
+            sources = _SOURCES.get(name, _FOUR) if known else None
+            missing = [signature for signature in signatures or () if signature not in singles]
+            if signatures is None:
+                yield Entry(name=name, sources=None, state="missing", detail="Its YAML file isn't a bag of models.")
+            elif missing:
+                detail = f"The folder of models lacks {', '.join(missing)}, which this bag is made of."
+                yield Entry(name=name, sources=sources, state="missing", detail=detail)
+            else:
+                yield Entry(name=name, sources=sources, state="available")
+        for name in singles - of_bags:
+            yield Entry(name=name, sources=None, state="available")
+
+
+def _signature(file: Path) -> str:
+    """SIGNATURE-CHECKSUM.th, SIGNATURE.th or SIGNATURE.safetensors, as Demucs reads them."""
+    return file.stem.rsplit("-", 1)[0] if file.suffix == ".th" else file.stem
+
+
+def _hub_name(name: str) -> str:
+    """As demucs.hf.hf_repo_name has it."""
+    if name == "htdemucs":
+        return "HTDemucs"
+    family, _, rest = name.partition("_")
+    return f"HTDemucs-{rest}" if family == "htdemucs" else f"Demucs-{name}"
+
+
+def _official_bags() -> dict[str, list[str]]:
+    """Demucs's own list: which models each of its bags is made of."""
+    bags = {file.stem: _read_bag(file) for file in _lists().glob("*.yaml")}
+    return {name: signatures for name, signatures in bags.items() if signatures is not None}
+
+
+def _official_weights() -> dict[str, str]:
+    """The names of the files of Demucs's models, by their signatures."""
+    lines = (_lists() / "files.txt").read_text(encoding="utf-8").split()
+    return {_signature(Path(line)): line for line in lines if line.endswith(".th")}
+
+
+def _lists() -> Path:
+    found = importlib.util.find_spec("demucs")
+    if found is None or not found.submodule_search_locations:
+        raise ModuleNotFoundError(NOT_INSTALLED)
+    return Path(found.submodule_search_locations[0]) / "remote"
+
+
+def _read_bag(file: Path) -> list[str] | None:
+    """Which models a bag is made of; None where the file isn't a bag."""
+    yaml: Any = importlib.import_module("yaml")  # it comes with Demucs
+    try:
+        bag = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return None
+    signatures = bag.get("models") if isinstance(bag, dict) else None
+    good = isinstance(signatures, list) and signatures and all(isinstance(one, str) for one in signatures)
+    return signatures if good else None

@@ -1,0 +1,180 @@
+"""Tracks as files: MP3 as it was made, WAV and FLAC made of the lossless segments when somebody asks."""
+
+import asyncio
+import hashlib
+import zipfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from streamsrv.errors import InternalError, NotFound
+from streamsrv.files import disk_errors
+from streamsrv.jobs.job import Job, Segment
+from streamsrv.jobs.store import JobStore
+from streamsrv.media.arguments import Cargo, Input, Pcm, file_arguments
+from streamsrv.media.checks import check_outcome
+from streamsrv.media.child import ChildLimits
+from streamsrv.media.encoding import Wishes, encoding_for
+from streamsrv.media.feed import FilePart
+from streamsrv.media.ffmpeg import Ffmpeg
+from streamsrv.media.formats import FORMATS, Format
+from streamsrv.media.tools import FfmpegTools
+from streamsrv.separate.publisher import segment_name
+from streamsrv.storage.shelf import Shelf
+from streamsrv.storage.storage import Storage
+from streamsrv.tasks import SharedWork
+
+SUFFIXES = ("mp3", "flac", "wav")
+DEPTH_BITS = 16
+
+_TICK_SECONDS = 0.5
+
+
+def song_pcm(sample_rate: int, channels: int) -> Pcm:
+    """How the tracks of a song are kept."""
+    layout = {1: "mono", 2: "stereo"}.get(channels, f"{channels}c")
+    return Pcm(sample_rate=sample_rate, layout=layout, channels=channels, depth_bits=DEPTH_BITS)
+
+
+@dataclass(frozen=True, slots=True)
+class TrackFile:
+    """A file that stays as long as it is held. The tag is strong: the same bytes have the same one."""
+
+    path: Path
+    etag: str
+    form: Format
+
+
+class TrackFiles:
+    """The files of completed songs. What was made is on `shelf`, whose entries can be made again."""
+
+    def __init__(
+        self,
+        *,
+        tools: FfmpegTools,
+        storage: Storage,
+        store: JobStore,
+        shelf: Shelf,
+        shared: SharedWork,
+        max_seconds: float,
+    ) -> None:
+        self._tools = tools
+        self._storage = storage
+        self._store = store
+        self._shelf = shelf
+        self._shared = shared
+        self._max_seconds = max_seconds
+
+    @asynccontextmanager
+    async def opened(self, job: Job, track: str, suffix: str) -> AsyncIterator[TrackFile]:
+        """Hold the file of a track. Raises NotFound where the track is gone, DiskFull, InternalError."""
+        form = FORMATS[suffix]
+        if suffix == "mp3":
+            path = await self._storage.locate(mp3_key(job, track))
+            if path is None:
+                raise NotFound("There is no such track.")
+            yield TrackFile(path, _tag(job, track, suffix), form)
+            return
+        name = _entry(job, track, suffix)
+        with self._shelf.hold(name) as path:
+            if not path.exists():
+                await self._shared.run(name, partial(self._make, job, track, form))
+            yield TrackFile(path, _tag(job, track, suffix), form)
+
+    @asynccontextmanager
+    async def archive(self, job: Job, tracks: Sequence[str], suffix: str) -> AsyncIterator[Path]:
+        """A zip of these tracks, for the time of the block. Nothing is compressed: sound is already."""
+        async with self._storage.scratch(f"archive.{job.id}") as folder:
+            path = folder / "tracks.zip"
+            for track in tracks:
+                async with self.opened(job, track, suffix) as file:
+                    await asyncio.to_thread(_add_to_zip, path, file.path, f"{track}.{suffix}")
+            yield path
+
+    async def remove(self, job: Job, track: str) -> None:
+        """Remove all files of a track, its segments, too; their rows stay."""
+        for row in await track_segments(self._store, job, track):
+            await self._storage.remove(row.key)
+        await self._storage.remove(mp3_key(job, track))
+        await self.forget(job, track)
+
+    async def forget(self, job: Job, track: str) -> None:
+        """Remove the files that were made of a track."""
+        for suffix in SUFFIXES:
+            await self._shelf.remove(_entry(job, track, suffix))
+
+    async def _make(self, job: Job, track: str, form: Format) -> None:
+        segments = await track_segments(self._store, job, track)
+        pcm = song_pcm(job.result["sample_rate"], job.result["channels"])
+        with self._shelf.hold(_entry(job, track, form.name)) as target:
+            async with self._storage.scratch(f"track.{job.id}") as folder:
+                path = folder / f"track{form.suffix}"
+                await self._encode(segments, pcm, form, path, folder)
+                with disk_errors():
+                    path.replace(target)
+            await self._shelf.measure(target.name)
+
+    async def _encode(self, segments: Sequence[Segment], pcm: Pcm, form: Format, path: Path, folder: Path) -> None:
+        encoding = encoding_for(form, Wishes(), pcm)
+        argv = file_arguments(
+            self._tools.ffmpeg,
+            Input(demuxer="mov"),
+            encoding,
+            form,
+            Cargo(),
+            path=path,
+            max_seconds=self._max_seconds,
+        )
+        feed, limits = stored_parts(self._storage, segments), ChildLimits.for_sound(self._max_seconds, form.max_bytes)
+        async with Ffmpeg(self._tools, argv, folder=folder, feed=feed, limits=limits) as child:
+            while await child.read_lines(_TICK_SECONDS) is not None:
+                pass
+            outcome = await child.outcome()
+        check_outcome(
+            outcome, source_rate=pcm.sample_rate, encoding=encoding, declared=None, max_seconds=self._max_seconds
+        )
+        expected = segments_samples(segments, pcm.sample_rate)
+        if outcome.encoded_samples != expected:
+            raise InternalError(f"Of {expected} samples {outcome.encoded_samples} were encoded.")
+
+
+async def track_segments(store: JobStore, job: Job, track: str) -> list[Segment]:
+    """What is published of a track, its initialisation section first."""
+    begin = segment_name(track, "")
+    return [segment for segment in await store.segments(job.id) if segment.name.startswith(begin)]
+
+
+def segments_samples(segments: Sequence[Segment], sample_rate: int) -> int:
+    return sum(round(segment.seconds * sample_rate) for segment in segments)
+
+
+async def stored_parts(storage: Storage, segments: Sequence[Segment]) -> AsyncIterator[FilePart]:
+    """The bytes of published segments, one after the other: a file that can be decoded in order."""
+    for segment in segments:
+        path = await storage.locate(segment.key)
+        if path is None:
+            raise InternalError("A segment is gone.")
+        yield FilePart(path, 0, segment.size)
+
+
+def mp3_key(job: Job, track: str) -> str:
+    return f"{output_key(job.id)}/{job.result['mp3_attempt']}/{segment_name(track, 'track.mp3')}"
+
+
+def output_key(job_id: str) -> str:
+    return f"stems/{job_id}"
+
+
+def _entry(job: Job, track: str, suffix: str) -> str:
+    return f"{job.id}.{track}.{suffix}"
+
+
+def _tag(job: Job, track: str, suffix: str) -> str:
+    return hashlib.sha256(_entry(job, track, suffix).encode()).hexdigest()[:32]
+
+
+def _add_to_zip(path: Path, source: Path, name: str) -> None:
+    with disk_errors(), zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
+        archive.write(source, name)

@@ -1,0 +1,104 @@
+"""Hear a song through once: how long it is, its mean and its deviation. Runs in a process of the pool.
+
+The windows are decoded by a second pass, with the same arguments, so that both have the very same samples.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import ffmpeg
+import numpy as np
+
+from streamsrv.errors import InternalError, UnusableFile
+from streamsrv.media.arguments import Input, _compile, _input
+from streamsrv.media.blocking import running_ffmpeg
+from streamsrv.media.checks import check_decoded
+from streamsrv.media.child import ChildLimits
+from streamsrv.media.declared import Declared
+from streamsrv.media.tools import FfmpegTools
+from streamsrv.separate.overlap import Moments
+
+_CHUNK_SAMPLES = 1 << 18
+_LAYOUTS = {1: "mono", 2: "stereo"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureTask:
+    """The first audio track of `source`, as a model wants it: `sample_rate` in Hz and `channels`, 1 or 2.
+
+    The track itself has `source_rate` and `source_channels`. Once there is a file `stop`, it is given up.
+    """
+
+    tools: FfmpegTools
+    source: Path
+    source_rate: int
+    source_channels: int
+    declared: Declared | None
+    sample_rate: int
+    channels: int
+    max_seconds: float
+    stop: Path | None = None
+
+    def arguments(self, source: Input | None = None) -> list[str]:
+        """What ffmpeg is called with, by this pass and by the next one."""
+        return song_arguments(
+            self.tools.ffmpeg,
+            source or Input(path=self.source),
+            source_channels=self.source_channels,
+            sample_rate=self.sample_rate,
+            channels=self.channels,
+            max_samples=self.max_samples,
+        )
+
+    @property
+    def max_samples(self) -> int:
+        """A second more than is allowed, so that too long a song can be told from one that just fits."""
+        return int((self.max_seconds + 1) * self.sample_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A song of `samples` at the model's rate; mean and deviation are of the mean of its channels."""
+
+    samples: int
+    mean: float
+    std: float
+
+
+def measure_song(task: MeasureTask) -> Measured:
+    """Decode the song to its end. UnusableFile where it can't be, or where it isn't all that the file promises."""
+    limits = ChildLimits.for_sound(task.max_seconds)
+    frame_bytes = task.channels * np.dtype("<f4").itemsize
+    moments = Moments()
+    with running_ffmpeg(task.tools, task.arguments(), readable=(task.source,), limits=limits) as child:
+        while data := child.output.read(_CHUNK_SAMPLES * frame_bytes):
+            whole = len(data) - len(data) % frame_bytes
+            moments.add(np.frombuffer(data[:whole], "<f4").reshape(-1, task.channels).T)
+            if task.stop is not None and task.stop.exists():
+                raise InternalError("Nobody wants this song any more.")
+        outcome = child.outcome()
+    check_decoded(outcome, source_rate=task.source_rate, declared=task.declared, max_seconds=task.max_seconds)
+    if not moments.count:
+        raise UnusableFile("There is no sound in this file.")
+    if not math.isfinite(moments.mean) or not math.isfinite(moments.std):
+        raise UnusableFile("There are samples in this file that aren't numbers.")
+    return Measured(moments.count, moments.mean, moments.std)
+
+
+def song_arguments(
+    program: str, source: Input, *, source_channels: int, sample_rate: int, channels: int, max_samples: int
+) -> list[str]:
+    """Decode the first audio track to raw floats on stdout, as it is: no silence goes in for a late start or for holes.
+
+    It ends after `max_samples`.
+    """
+    # Both sides of one channel are the channel itself. By layouts ffmpeg makes it 3 dB quieter.
+    spread = "pan=stereo|c0=c0|c1=c0," if (source_channels, channels) == (1, 2) else ""
+    form = f"aformat=sample_fmts=flt:channel_layouts={_LAYOUTS[channels]}"
+    options: dict[str, object] = {
+        "format": "f32le",
+        "acodec": "pcm_f32le",
+        "af": f"{spread}aresample={sample_rate},{form},atrim=end_sample={max_samples}",
+    }
+    return _compile(program, ffmpeg.output(_input(source)["a:0"], "pipe:1", **options))
