@@ -14,10 +14,12 @@ COPY setup.cfg pyproject.toml constraints.txt README.md ./
 COPY config config
 COPY static static
 COPY streamsrv streamsrv
+# Separation needs torch and Demucs, some gigabytes. Without them: docker build --build-arg EXTRAS= ...
+ARG EXTRAS=separate
 # A wheel, so that what runs is what would be installed anywhere else.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv /opt/streamsrv \
-    && /opt/streamsrv/bin/pip install --no-cache-dir --constraint constraints.txt /wheels/*.whl
+    && /opt/streamsrv/bin/pip install --no-cache-dir --constraint constraints.txt "$(echo /wheels/*.whl)[$EXTRAS]"
 
 
 FROM python:3.11-slim-bookworm
