@@ -43,6 +43,7 @@ class Publisher:
         self._published: Mapping[int, Segment] = {segment.number: segment for segment in published}
         self._made: list[Segment] = []
         self.counted = Counted(0, 0)
+        self._is_over = False  # there was a segment with nothing in it, which only the last one may be
 
     async def add(self, numbers: Sequence[int], *, progress: float | None) -> None:
         """Publish the finished segments of these numbers. InternalError where one isn't whole, or DiskFull."""
@@ -77,6 +78,11 @@ class Publisher:
             name = f"segment_{number:05}{self._encoding.codec.segment_suffix}"
             data = (self._folder / name).read_bytes()
             counted = count_segment(data, self._encoding)
+            if self._is_over:
+                raise InternalError("A segment was not written completely.")
+            self._is_over = not counted.packets
+            if self._is_over:
+                continue
             self.counted += counted
             made.append(self._segment(number, name, data, counted.samples / self._encoding.sample_rate))
         return made

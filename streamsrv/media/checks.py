@@ -7,7 +7,7 @@ from streamsrv.media.arguments import Encoding
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import Outcome
-from streamsrv.media.fmp4 import check_init, count_samples
+from streamsrv.media.fmp4 import check_init, count_samples, is_empty
 from streamsrv.media.mpegts import BrokenSegment, count_frames
 from streamsrv.media.probe import Measured
 
@@ -60,9 +60,14 @@ class Counted:
 
 
 def count_segment(data: bytes, encoding: Encoding) -> Counted:
-    """Read a segment through. InternalError where it isn't whole: a full disk leaves such files without a word."""
+    """Read a segment through; only the last one may hold nothing.
+
+    InternalError where it isn't whole: a full disk leaves such files without a word.
+    """
     try:
         if encoding.codec.segments == "fmp4":
+            if is_empty(data):
+                return Counted(0, 0)
             packets, samples = count_samples(data)
             return Counted(packets, samples)
         packets = count_frames(data, encoding.codec.name)

@@ -20,6 +20,14 @@ def count_samples(data: bytes) -> tuple[int, int]:
     return packets, duration
 
 
+def is_empty(data: bytes) -> bool:
+    """Is this nothing but a segment's type? Raises BrokenSegment where even that is cut.
+
+    FLAC's encoder ends with an empty packet. Where the sound fills its last segment that packet opens another one.
+    """
+    return [kind for kind, _ in boxes(data)] == [b"styp"]
+
+
 def check_init(data: bytes) -> None:
     """An initialisation section has a whole `moov`. Raises BrokenSegment."""
     if b"moov" not in {kind for kind, _ in boxes(data)}:

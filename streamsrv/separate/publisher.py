@@ -58,6 +58,8 @@ class StemPublisher:
         self._pieces = 0
         self._publishing = asyncio.Lock()
         self.counted = [Counted(0, 0)] * len(self._tracks)
+        # There was a segment with nothing in it, which only the last one may be.
+        self._is_over = [False] * len(self._tracks)
 
     async def add(self, track: int, numbers: Sequence[int]) -> None:
         """Note that these segments of a track are finished, and publish the pieces that all tracks have now.
@@ -107,6 +109,11 @@ class StemPublisher:
             name = f"segment_{piece:05}{self._encoding.codec.segment_suffix}"
             data = self._read(track, name)
             counted = count_segment(data, self._encoding)
+            if self._is_over[track]:
+                raise InternalError("A segment was not written completely.")
+            self._is_over[track] = not counted.packets
+            if self._is_over[track]:
+                continue
             self.counted[track] += counted
             made.append(self._segment(piece, track, name, data, counted.samples / self._encoding.sample_rate))
         return made

@@ -134,6 +134,17 @@ async def test_a_song_becomes_a_playlist(start: Start, song: Path) -> None:
     assert playlist.headers["Content-Type"] == "application/vnd.apple.mpegurl"
 
 
+async def test_lossless_segments_that_are_all_full(start: Start, tmp_path: Path) -> None:
+    """A song that fills its last segment to the sample is completed, and no segment of it is empty."""
+    client = await start()
+    samples = 2 * 64 * 4096  # FLAC frames in six seconds
+    song = tone(tmp_path / "song.wav", seconds=12, options=f"-af atrim=end_sample={samples}")
+    job_id = await submit(client, song, quality_profile="hi_res")
+    assert (await ended(client, job_id))["status"] == "Completed"
+    playlist = m3u8.loads(await (await client.get(f"/v1/stream/hls/{job_id}/index.m3u8")).text())
+    assert [round(segment.duration * 44100) for segment in playlist.segments] == [samples // 2] * 2
+
+
 async def test_finished_parts_are_cached_for_ever_and_playlists_of_running_jobs_are_not(
     start: Start, song: Path
 ) -> None:

@@ -62,6 +62,17 @@ def test_no_segment_is_too_long_however_times_are_rounded(tmp_path: Path, name: 
         assert len(set(lengths[:-1])) == 1
 
 
+def test_the_last_segment_may_be_empty(tmp_path: Path) -> None:
+    """Where FLAC fills its last segment, ffmpeg adds one with nothing in it; all of the sound is in the others."""
+    encoding = Encoding(codec=CODECS["flac"], sample_rate=RATE, channels=2)
+    samples = 2 * encoding.frames_per_segment(1.0) * encoding.frame_samples
+    sound = tone(tmp_path / "sound.wav", seconds=3, rate=RATE, options=f"-af atrim=end_sample={samples}")
+    argv = hls_arguments("ffmpeg", Input(path=sound), encoding, folder=tmp_path, segment_seconds=1.0, max_seconds=60)
+    subprocess.run(argv, check=True, cwd=tmp_path, capture_output=True, timeout=60)
+    lengths = [count_segment(path.read_bytes(), encoding).samples for path in sorted(tmp_path.glob("segment_*"))]
+    assert lengths == [samples // 2, samples // 2, 0]
+
+
 @settings(max_examples=60)
 @given(data=st.data())
 def test_any_cut_is_noticed(made: tuple[Encoding, list[bytes]], data: st.DataObject) -> None:
