@@ -11,6 +11,7 @@ import { Uploads } from "./uploads.js";
 // A task's modules are loaded when its tab is first opened.
 const TASKS = {
 	stream: () => import("./stream.js"),
+	separate: () => import("./separate.js"),
 	convert: () => import("./convert.js"),
 	extract: () => import("./extract.js"),
 };

@@ -1,10 +1,24 @@
 // The shape of the sound, from the very segments that are played: what hls.js hands to the browser is decoded once
 // more at a low rate, and the loudest sample of each 100 ms is kept. An hour costs some hundred kilobytes.
 
-const STEP_SECONDS = 0.1;
+export const STEP_SECONDS = 0.1;
 const RATE = 8000;
 const BAR_PIXELS = 4;
 const MIDDLE = 20; // pixels; half the height
+
+/** Peaks of all steps that are known -> an SVG path so wide, in pixels, for so many seconds. `loudest` fills the height. */
+export function shapeOf(peaks, { width, seconds, loudest }) {
+	const stepsPerBar = (seconds / STEP_SECONDS / width) * BAR_PIXELS;
+	let shape = "";
+	for (let bar = 0; peaks.length && bar * BAR_PIXELS < width; bar += 1) {
+		const from = Math.floor(bar * stepsPerBar);
+		const some = peaks.slice(from, Math.max(from + 1, Math.floor((bar + 1) * stepsPerBar)));
+		const peak = some.reduce((most, one) => Math.max(most, one), -1);
+		const half = Math.max(0.5, (peak / loudest) ** 0.8 * (MIDDLE - 2));
+		if (peak >= 0) shape += `M${bar * BAR_PIXELS + 2} ${(MIDDLE - half).toFixed(1)}v${(half * 2).toFixed(1)}`;
+	}
+	return shape;
+}
 
 const isInit = (data) => String.fromCharCode(...data.subarray(4, 8)) === "ftyp";
 
@@ -71,23 +85,10 @@ export class Waveform {
 		this.#isDrawing = true;
 		requestAnimationFrame(() => {
 			this.#isDrawing = false;
-			const shape = this.#shape(this.#box.clientWidth);
+			// The loudest part so far fills the height.
+			const loudest = this.#peaks.reduce((most, peak) => Math.max(most, peak), 0.05);
+			const shape = shapeOf(this.#peaks, { width: this.#box.clientWidth, seconds: this.#seconds, loudest });
 			for (const path of this.#paths) path.setAttribute("d", shape);
 		});
-	}
-
-	// The loudest part so far fills the height.
-	#shape(width) {
-		const stepsPerBar = (this.#seconds / STEP_SECONDS / width) * BAR_PIXELS;
-		const loudest = this.#peaks.reduce((most, peak) => Math.max(most, peak), 0.05);
-		let shape = "";
-		for (let bar = 0; this.#peaks.length && bar * BAR_PIXELS < width; bar += 1) {
-			const from = Math.floor(bar * stepsPerBar);
-			const peaks = this.#peaks.slice(from, Math.max(from + 1, Math.floor((bar + 1) * stepsPerBar)));
-			const peak = peaks.reduce((most, one) => Math.max(most, one), -1);
-			const half = Math.max(0.5, (peak / loudest) ** 0.8 * (MIDDLE - 2));
-			if (peak >= 0) shape += `M${bar * BAR_PIXELS + 2} ${(MIDDLE - half).toFixed(1)}v${(half * 2).toFixed(1)}`;
-		}
-		return shape;
 	}
 }

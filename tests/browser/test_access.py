@@ -10,7 +10,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).parents[2]
 VISIT_BYTES = 80_000
-OWN_CODE_BYTES = 170_000
+OWN_CODE_BYTES = 235_000
 
 
 def job(number: int, status: str, phase: str, **more: object) -> dict:
@@ -193,7 +193,7 @@ async def test_a_visit_stays_small(open_page, task: str) -> None:
 
 
 async def test_the_page_stays_readable() -> None:
-    """All of the page's own code is less than 170 KB, and no file of it is longer than 300 lines."""
+    """All of the page's own code is less than 235 KB, and no file of it is longer than 300 lines."""
     own = [file for file in (ROOT / "static").iterdir() if file.is_file()]
     assert sum(file.stat().st_size for file in own) < OWN_CODE_BYTES
     assert [file.name for file in own if len(file.read_text().splitlines()) > 300] == []

@@ -12,6 +12,7 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from demucs.states import save_with_checksum
 from safetensors.torch import save_file
+from torch import nn
 
 FOUR = ["drums", "bass", "other", "vocals"]
 SIX = [*FOUR, "guitar", "piano"]
@@ -27,7 +28,7 @@ _KINDS = {
 }
 
 
-def small_model(kind: type = HTDemucs, *, sources: list[str] = FOUR, seed: int = 0, **changes: object) -> torch.nn.Module:
+def small_model(kind: type = HTDemucs, *, sources: list[str] = FOUR, seed: int = 0, **changes: object) -> nn.Module:
     """A model of one of Demucs's three kinds; the same for the same arguments, as loud as `LOUDNESS` says."""
     torch.set_num_threads(1)  # more would spin beside whatever else runs
     with torch.random.fork_rng():
@@ -48,14 +49,14 @@ def small_model(kind: type = HTDemucs, *, sources: list[str] = FOUR, seed: int =
     return model
 
 
-def save_pickle(folder: Path, signature: str, model: torch.nn.Module) -> None:
+def save_pickle(folder: Path, signature: str, model: nn.Module) -> None:
     """As SIGNATURE-CHECKSUM.th, which is how Demucs gives its models away."""
     args, kwargs = model._init_args_kwargs
     package = {"klass": type(model), "args": args, "kwargs": kwargs, "state": model.state_dict()}
     save_with_checksum(package, folder / f"{signature}.th")
 
 
-def save_safe(folder: Path, signature: str, model: torch.nn.Module) -> None:
+def save_safe(folder: Path, signature: str, model: nn.Module) -> None:
     """As SIGNATURE.safetensors, as Demucs's hub has them."""
     args, kwargs = model._init_args_kwargs
     kind = type(model)

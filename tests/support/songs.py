@@ -83,7 +83,14 @@ def song_server(
 
 
 def music(
-    path: Path, *, seconds: float, rate: int = RATE, channels: int = 2, seed: int = 0, loudness: float = 0.2, options: str = ""
+    path: Path,
+    *,
+    seconds: float,
+    rate: int = RATE,
+    channels: int = 2,
+    seed: int = 0,
+    loudness: float = 0.2,
+    options: str = "",
 ) -> Path:
     """Write noise that swells, differently in each channel, so that no stretch of it is like another."""
     samples = max(1, round(seconds * rate))

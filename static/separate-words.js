@@ -1,0 +1,93 @@
+// What is said of songs, models and tracks.
+
+import { isActive } from "./entries.js";
+import { clock, left, timeOfDay } from "./format.js";
+import { announced, join, queued, sending } from "./words.js";
+
+const PHASES = { loading: "Loading the model", measuring: "Listening to it first", separating: "Separating", finishing: "Finishing" };
+
+export const LINK = "m3u8 link";
+
+/** ["vocals", "drums", "other"] -> "Vocals, drums and other". */
+export function sourcesName(sources) {
+	const names = [sources.slice(0, -1).join(", "), ...sources.slice(-1)].filter(Boolean).join(" and ");
+	return titleOf(names);
+}
+
+export const titleOf = (name) => name.charAt(0).toUpperCase() + name.slice(1);
+
+/** How a model is offered. */
+export function modelName({ name, sources, state }) {
+	const count = sources?.length ? `, ${sources.length} stems` : "";
+	const states = { "needs download": ", is downloaded first", missing: ", isn’t there" };
+	return name + count + (states[state] ?? "");
+}
+
+/** What comes of the chosen model, and what is to be known before. */
+export function modelSentence({ sources, state, detail }) {
+	if (state === "missing") return detail || "The server doesn’t have this model.";
+	const made = sources?.length ? `${sourcesName(sources)}.` : "";
+	return state === "needs download" ? `${made} ${detail || "The model is downloaded first, which takes a while."}` : made;
+}
+
+function waiting({ job }) {
+	const place = job?.queue_position;
+	return ["Waiting", join(place === 1 ? "next in line" : place && `number ${place} in line`, left(job?.eta_seconds))];
+}
+
+function working({ job: { phase, progress, eta_seconds: eta, devices } }) {
+	return [PHASES[phase] ?? "Separating", join(`${Math.floor(progress)} %`, left(eta), devices?.length && `on ${devices.join(", ")}`)];
+}
+
+function ready({ job, order }) {
+	const removed = job.tracks.filter((track) => track.removed).map(({ name }) => name);
+	const without = removed.length && `without ${sourcesName(removed).toLowerCase()}, removed`;
+	return ["Ready", join(job.duration_seconds && clock(job.duration_seconds), without, timeOfDay(new Date(order)))];
+}
+
+const SAY = {
+	waiting,
+	working,
+	ready,
+	sending: ({ upload }) => sending(upload),
+	queued: ({ upload }) => queued(upload),
+	failed: ({ job, upload }) => ["Failed", upload?.error || job?.error || "The server gave no reason."],
+	cancelled: ({ order }) => ["Cancelled", timeOfDay(new Date(order))],
+};
+
+/** [state, facts], both plain text. */
+export const say = (entry) => SAY[entry.state](entry);
+
+/** What to do about one that failed. */
+export function advice({ state, upload }) {
+	if (state !== "failed" || upload?.file.size === 0) return "";
+	return upload ? "Retry sends the same file again." : "Choose the file again to try once more.";
+}
+
+/** The buttons that its card has now. */
+export function offers(entry) {
+	const playing = entry.isPlayable ? ["play", "link", "more"] : [];
+	if (isActive(entry)) return [...playing, "cancel"];
+	return entry.state === "ready" ? [...playing, ...(entry.result ? ["save"] : []), "more"] : ["retry", "more"];
+}
+
+/** What is asked before it is removed. */
+export const question = ({ state }) => (state === "ready" ? "Remove it and all its tracks for good?" : "");
+
+export const chip = ({ job, upload }) => job?.model ?? upload?.options.model ?? "";
+
+/** 0..1, or null where there is nothing to show. */
+export function share({ state, job, upload }) {
+	if (state === "sending") return upload.sentBytes / upload.file.size;
+	return state === "working" ? job.progress / 100 : null;
+}
+
+/** What a screen reader is told when a song changes, or "" when that is no news. */
+export function news(entry, before) {
+	const name = nameOf(entry);
+	if (before?.state === entry.state) return entry.isPlayable && !before.isPlayable ? `${name} can be mixed while it is being separated.` : "";
+	const [state, facts] = say(entry);
+	return announced(name, state, entry.state === "failed" ? facts : "");
+}
+
+export const nameOf = ({ job, upload }) => upload?.file.name || job?.song_name || "Untitled";
