@@ -57,7 +57,6 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
         model_repo=settings.repo,
         download=settings.download,
         batch=settings.batch if any(device.is_gpu for device in devices) else 1,
-        clip=settings.clip,
         max_seconds=most,
     )
     work = SeparateWork(house.store, studio)
@@ -117,6 +116,7 @@ def separate_api(house: House, parts: Separation) -> SeparateApi:
             overlap=settings.overlap,
             shifts=settings.shifts,
             precision=settings.precision,
+            clip=settings.clip,
         ),
         public_url=config.server.public_url,
     )

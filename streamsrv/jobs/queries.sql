@@ -366,9 +366,9 @@ WHERE job = (SELECT sequence FROM jobs WHERE id = :job) AND NOT EXISTS (
 ) LIMIT 1;
 
 -- name: drop_claims
--- A subject doesn't want a song any more; what still waits or runs stays claimed.
+-- A subject doesn't want a song any more, or what one model made of it; what still waits or runs stays claimed.
 DELETE FROM submissions
-WHERE content = :content AND subject = :subject
+WHERE content = :content AND subject = :subject AND (:model IS NULL OR model = :model)
     AND job IN (SELECT sequence FROM jobs WHERE status IN ('Completed', 'Failed', 'Cancelled'))
 RETURNING job;
 

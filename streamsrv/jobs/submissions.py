@@ -75,11 +75,11 @@ class SubmissionStore(Protocol):
     async def is_wanted(self, job_id: str, track: str) -> bool:
         """Say whether anybody claims the job and has not removed this track."""
 
-    async def drop_claims(self, content: str, subject: str) -> list[str]:
+    async def drop_claims(self, content: str, subject: str, model: str | None = None) -> list[str]:
         """Drop a subject's submissions of a song, and give the ids of the jobs that nobody claims any more.
 
-        Jobs that wait or run stay claimed. From now on the others answer no new request, so their files can go, and
-        then the jobs. Webhooks of what was dropped aren't sent any more.
+        With `model` only those for this model. Jobs that wait or run stay claimed. From now on the others answer no
+        new request, so their files can go, and then the jobs. Webhooks of what was dropped aren't sent any more.
         """
 
     async def unclaimed(self, kind: JobKind, limit: int) -> list[Job]:
@@ -147,9 +147,10 @@ class SqliteSubmissions:
         return bool(await self._database.read("find_want", {"job": job_id, "track": track}))
 
     @uninterrupted
-    async def drop_claims(self, content: str, subject: str) -> list[str]:
+    async def drop_claims(self, content: str, subject: str, model: str | None = None) -> list[str]:
+        values = {"content": content, "subject": subject, "model": model}
         async with self._database.transaction() as transaction:
-            dropped = await transaction.run("drop_claims", {"content": content, "subject": subject})
+            dropped = await transaction.run("drop_claims", values)
             jobs = to_json([row["job"] for row in dropped])
             unclaimed = await transaction.run("list_unclaimed_of", {"jobs": jobs})
         return [row["id"] for row in unclaimed]

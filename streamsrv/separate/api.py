@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from streamsrv.errors import BadParameter, NotFound
+from streamsrv.errors import BadParameter, MissingFile, NotFound
 from streamsrv.jobs.follow import follow
 from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.sqlite import SqliteJobStore
@@ -108,6 +108,8 @@ class SeparateApi:
 
         form = await receive_form(request, fields=FORM_FIELDS, limits=self._limits.form, open_file=open_file)
         options = read_form({**query, **form.fields})
+        if not form.file_bytes:
+            raise MissingFile("Send the audio file in the field 'file'." if form.file is None else "The file is empty.")
         filename = form.file.filename if form.file is not None else ""
         return await self._order(options, filename, options.callback_url, origin)
 
@@ -180,12 +182,15 @@ class SeparateApi:
         )
 
     async def delete_song(self, request: web.Request) -> web.Response:
-        """Cancel what is being done for a song; where nothing is, remove all that there is of it."""
-        query = read_query(request, ("model",))
-        cancelled = await self._songs.cancel(request.match_info["song"], query.get("model"))
+        """Cancel what is being done for a song; where nothing is, remove all that there is of it.
+
+        With a model only what is being done, or was made, with it: nobody who names one means the others.
+        """
+        song, model = request.match_info["song"], read_query(request, ("model",)).get("model")
+        cancelled = await self._songs.cancel(song, model)
         if cancelled is not None:
             return json_reply(await self._songs.describe(cancelled, self._origin(request)), status=202)
-        await self._songs.remove(request.match_info["song"])
+        await self._songs.remove(song, model)
         return web.Response(status=204)
 
     async def send_callback_again(self, request: web.Request) -> web.Response:

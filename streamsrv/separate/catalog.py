@@ -87,9 +87,13 @@ class Catalog:
         home = self._environment.get("HF_HOME")
         return (Path(home).expanduser() if home else self._cache() / "huggingface") / "hub"
 
-    def _is_in_torch_cache(self, signatures: Sequence[str], weights: Mapping[str, str]) -> bool:
+    def _checkpoints(self) -> Path:
+        """Where torch keeps what it has fetched."""
         home = self._environment.get("TORCH_HOME")
-        folder = (Path(home).expanduser() if home else self._cache() / "torch") / "hub" / "checkpoints"
+        return (Path(home).expanduser() if home else self._cache() / "torch") / "hub" / "checkpoints"
+
+    def _is_in_torch_cache(self, signatures: Sequence[str], weights: Mapping[str, str]) -> bool:
+        folder = self._checkpoints()
         return all(signature in weights and (folder / weights[signature]).is_file() for signature in signatures)
 
     def _cache(self) -> Path:

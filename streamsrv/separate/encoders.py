@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from streamsrv.errors import DiskFull, InternalError
+from streamsrv.files import disk_errors
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments, hls_arguments
 from streamsrv.media.checks import check_file, check_outcome
 from streamsrv.media.child import ChildLimits
@@ -18,6 +19,7 @@ from streamsrv.media.playlist import finished_segment
 from streamsrv.media.probe import measure
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.disk import is_full
+from streamsrv.tasks import both
 
 SEGMENT_SECONDS = 6
 
@@ -52,7 +54,8 @@ class TrackEncoder:
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.folder.mkdir)
+        with disk_errors():
+            await asyncio.to_thread(self.folder.mkdir)
         async with self._stack:
             self._segmenter = await self._stack.enter_async_context(self._segmenting())
             self._encoder = await self._stack.enter_async_context(self._encoding())
@@ -77,20 +80,27 @@ class TrackEncoder:
     async def follow(self, finished: Callable[[Sequence[int]], Awaitable[None]]) -> Outcome:
         """Tell of finished segments until both encoders have ended, and check what came of them.
 
-        Gives how the segmenter ended. Raises DiskFull, and InternalError for any other failure.
+        Gives how the segmenter ended. Raises DiskFull, and InternalError for any other failure, as soon as one of them
+        is there: an encoder that has ended takes no more, and whoever writes would wait for ever.
         """
+        outcome, _ = await both(self._follow_segments(finished), self._follow_mp3())
+        return outcome
+
+    async def _follow_segments(self, finished: Callable[[Sequence[int]], Awaitable[None]]) -> Outcome:
         while (lines := await self._segmenter.read_lines(_TICK_SECONDS)) is not None:
             numbers = [number for line in lines if (number := finished_segment(line)) is not None]
             if numbers:
                 await finished(numbers)
         outcome = await self._segmenter.outcome()
         self._check(outcome, self._lossless)
+        return outcome
+
+    async def _follow_mp3(self) -> None:
         while await self._encoder.read_lines(_TICK_SECONDS) is not None:
             pass
-        mp3_outcome = await self._encoder.outcome()
-        self._check(mp3_outcome, self._lossy)
-        await self._check_mp3(mp3_outcome)
-        return outcome
+        outcome = await self._encoder.outcome()
+        self._check(outcome, self._lossy)
+        await self._check_mp3(outcome)
 
     def _segmenting(self) -> Ffmpeg:
         argv = hls_arguments(

@@ -6,9 +6,9 @@ import binascii
 import hashlib
 import time
 import uuid
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import structlog
@@ -110,13 +110,7 @@ class Intake:
             source_name=order.song_name,
             source=source_key(job_id),
             source_bytes=spool.size,
-            options={
-                "song": song,
-                "model": recipe.model,
-                "overlap": recipe.overlap,
-                "shifts": recipe.shifts,
-                "precision": recipe.precision,
-            },
+            options={"song": song, **asdict(recipe)},
             created_at=now,
             accepted_at=now,
             fingerprint=recipe.fingerprint(song),
@@ -149,8 +143,3 @@ def decode_song(text: str) -> bytes:
         return base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadParameter("mp3: Send the bytes of the file in base64 (RFC 4648 section 4).") from error
-
-
-def song_title(name: str | None, filename: str, fields: Mapping[str, str] | None = None) -> str:
-    """What the song is called: as was said, else as its file."""
-    return (name or (fields or {}).get("song_name") or filename or "untitled").strip()[:500] or "untitled"

@@ -5,6 +5,7 @@ than its own). oneDNN, which comes with torch as well, doesn't; so a transformer
 another order: results differ as they do from one processor to the next.
 """
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,15 +18,16 @@ _QUERIES = 256
 
 def can_quicken() -> bool:
     """Was torch built with oneDNN, and with what its own compiler calls of it?"""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    onednn: Any = torch.backends.mkldnn
+    return bool(onednn.is_available()) and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
 def quicken(model: nn.Module) -> None:
     """Put quicker layers into a model that is only going to be run, in full floats, on a processor."""
     for parent, name, layer in list(_attentions(model)):
         setattr(parent, name, _Attention(layer))
-    for parent, name, layer in list(_linears(model)):
-        setattr(parent, name, _Linear(layer.weight, layer.bias))
+    for parent, name, linear in list(_linears(model)):
+        setattr(parent, name, _Linear(linear.weight, linear.bias))
 
 
 def _attentions(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.MultiheadAttention]]:
@@ -82,16 +84,17 @@ class _Attention(nn.Module):
     ) -> tuple[Tensor, None]:
         if attn_mask is not None or options.get("key_padding_mask") is not None or options.get("need_weights", True):
             raise NotImplementedError("An attention with masks, or whose weights are wanted.")
-        queries, keys, values = (
-            layer(rows).unflatten(-1, (self._heads, -1)).transpose(1, 2).flatten(0, 1)
-            for layer, rows in ((self._query, query), (self._key, key), (self._value, value))
-        )
-        heads = torch.stack([_attend(*head) for head in zip(queries, keys, values, strict=True)])
-        return self._out(heads.unflatten(0, (-1, self._heads)).transpose(1, 2).flatten(2)), None
+        queries, keys, values = self._query(query), self._key(key), self._value(value)
+        size = queries.shape[-1] // self._heads
+        heads = [slice(start, start + size) for start in range(0, queries.shape[-1], size)]
+        mixed = torch.empty_like(queries)
+        for row, head in itertools.product(range(len(queries)), heads):
+            mixed[row, :, head] = _attend(queries[row, :, head], keys[row, :, head], values[row, :, head])
+        return self._out(mixed), None
 
 
 def _attend(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """What one head gives for its queries [n, size], of keys and values [m, size]."""
     scaled, columns = (keys * keys.shape[-1] ** -0.5).contiguous(), values.t().contiguous()
-    rows = [_multiply(_multiply(some, scaled).softmax(-1), columns) for some in queries.contiguous().split(_QUERIES)]
-    return torch.cat(rows)
+    some = (queries[start : start + _QUERIES].contiguous() for start in range(0, len(queries), _QUERIES))
+    return torch.cat([_multiply(_multiply(rows, scaled).softmax(-1), columns) for rows in some])

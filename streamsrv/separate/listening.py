@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from streamsrv.media.child import ChildLimits
@@ -13,6 +14,9 @@ from streamsrv.separate.settings import ModelInfo
 from streamsrv.separate.tape import Tape
 from streamsrv.workers.pool import DevicePool
 
+# Nobody makes it: that its folder is gone says the same.
+_STOP = "stop"
+
 
 class Listening:
     """The first audio track of a file, as a model hears it."""
@@ -23,9 +27,12 @@ class Listening:
         self._info = info
         self._max_seconds = max_seconds
 
-    async def measure(self, decoders: DevicePool, priority: int) -> Measured:
-        """Decode it to its end. UnusableFile, in words, where that can't be done or where the file breaks off."""
-        return await decoders.run(priority, measure_song, await self._task())
+    async def measure(self, decoders: DevicePool, priority: int, folder: Path) -> Measured:
+        """Decode it to its end, unless `folder` goes: then nobody wants that any more.
+
+        UnusableFile, in words, where that can't be done or where the file breaks off.
+        """
+        return await decoders.run(priority, measure_song, replace(await self._task(), stop=folder / _STOP))
 
     @asynccontextmanager
     async def tape(self, measured: Measured, folder: Path) -> AsyncIterator[Tape]:

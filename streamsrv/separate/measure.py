@@ -27,7 +27,8 @@ _LAYOUTS = {1: "mono", 2: "stereo"}
 class MeasureTask:
     """The first audio track of `source`, as a model wants it: `sample_rate` in Hz and `channels`, 1 or 2.
 
-    The track itself has `source_rate` and `source_channels`. Once there is a file `stop`, it is given up.
+    The track itself has `source_rate` and `source_channels`. Once there is a file `stop`, or its folder is
+    gone, it is given up.
     """
 
     tools: FfmpegTools
@@ -40,16 +41,20 @@ class MeasureTask:
     max_seconds: float
     stop: Path | None = None
 
-    def arguments(self, source: Input | None = None) -> list[str]:
+    def arguments(self) -> list[str]:
         """What ffmpeg is called with, by this pass and by the next one."""
         return song_arguments(
             self.tools.ffmpeg,
-            source or Input(path=self.source),
+            Input(path=self.source),
             source_channels=self.source_channels,
             sample_rate=self.sample_rate,
             channels=self.channels,
             max_samples=self.max_samples,
         )
+
+    @property
+    def is_given_up(self) -> bool:
+        return self.stop is not None and (self.stop.exists() or not self.stop.parent.exists())
 
     @property
     def max_samples(self) -> int:
@@ -75,7 +80,7 @@ def measure_song(task: MeasureTask) -> Measured:
         while data := child.output.read(_CHUNK_SAMPLES * frame_bytes):
             whole = len(data) - len(data) % frame_bytes
             moments.add(np.frombuffer(data[:whole], "<f4").reshape(-1, task.channels).T)
-            if task.stop is not None and task.stop.exists():
+            if task.is_given_up:
                 raise InternalError("Nobody wants this song any more.")
         outcome = child.outcome()
     check_decoded(outcome, source_rate=task.source_rate, declared=task.declared, max_seconds=task.max_seconds)

@@ -13,6 +13,7 @@ from streamsrv.errors import BadParameter
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
 from streamsrv.separate.settings import Precision
+from streamsrv.separate.tracks import Clip
 
 PriorityName = Literal["urgent", "normal", "background"]
 
@@ -74,6 +75,7 @@ class Recipe:
     overlap: float
     shifts: int
     precision: Precision
+    clip: Clip = "clamp"  # what the server does, not a wish
 
     @classmethod
     def of(cls, job: Job) -> "Recipe":
@@ -86,11 +88,12 @@ class Recipe:
             overlap=self.overlap if options.overlap is None else options.overlap,
             shifts=self.shifts if options.shifts is None else options.shifts,
             precision=options.precision or self.precision,
+            clip=self.clip,
         )
 
     def fingerprint(self, song: str) -> str:
         """Names the result of a song, which is given by its hash."""
-        named = [song, self.model, self.overlap, self.shifts, self.precision]
+        named = [song, self.model, self.overlap, self.shifts, self.precision, self.clip]
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
@@ -129,8 +132,8 @@ def song_reply(
     callbacks: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """A song as clients see it. `origin` is where addresses begin, `removed` are the tracks that are gone."""
-    recipe, song = Recipe.of(job), job.options["song"]
-    completed = job.status is JobStatus.COMPLETED
+    recipe, song, left = Recipe.of(job), job.options["song"], set(_names(job)) - set(removed)
+    is_whole, is_playable = left and job.status is JobStatus.COMPLETED, left and has_segments(job)
     return {
         "hash": song,
         "song_name": song_name,
@@ -153,8 +156,8 @@ def song_reply(
         "sample_rate": job.result.get("sample_rate"),
         "segment_seconds": job.result.get("segment_seconds"),
         "revision": job.revision,
-        "master_url": f"{origin}/apiv1/stems/{song}/master.m3u8{_of(recipe)}" if has_segments(job) else None,
-        "archive_url": f"{origin}/apiv1/archive/{song}.zip{_of(recipe)}" if completed else None,
+        "master_url": f"{origin}/apiv1/stems/{song}/master.m3u8{_of(recipe)}" if is_playable else None,
+        "archive_url": f"{origin}/apiv1/archive/{song}.zip{_of(recipe)}" if is_whole else None,
         "tracks": [_track_reply(job, name, origin=origin, removed=name in removed) for name in _names(job)],
         "callbacks": list(callbacks),
     }

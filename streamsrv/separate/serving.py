@@ -1,6 +1,7 @@
 """The routes of `/apiv1` that give a song's tracks: as files, as playlists that grow, as segments, all in a zip."""
 
 import hashlib
+import re
 import time
 
 from aiohttp import web
@@ -25,6 +26,7 @@ _TRACK = "{track:[A-Za-z0-9_-]{1,64}}"
 _JOB = "{job:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}}"
 _SEGMENT = "{segment:segment_[0-9]{5,9}\\.m4s|init\\.mp4}"
 _SUFFIX = f"{{suffix:(?:\\.(?:{'|'.join(SUFFIXES)}))?}}"
+_FILE_SUFFIX = re.compile(r"(?<=.)\.[A-Za-z][A-Za-z0-9]{1,4}$")
 _PLAYLIST_TYPE = MEDIA_TYPES[".m3u8"]
 _FOREVER = "public, max-age=31536000, immutable"
 # Tracks can be removed, and made anew.
@@ -153,7 +155,8 @@ class ServingApi:
         return job
 
     async def _title(self, job: Job) -> str:
-        return (await self._songs.title(job)).rpartition(".")[0] or await self._songs.title(job)
+        """What the song is called, without the suffix of its file; "Mr. Brightside" has none."""
+        return _FILE_SUFFIX.sub("", await self._songs.title(job))
 
 
 def _playlist_reply(request: web.Request, job: Job, body: bytes) -> web.Response:

@@ -78,7 +78,8 @@ class Songs:
 
     async def track(self, job: Job, name: str) -> str:
         """The track's own name, for one that may be an alias. NotFound where the song hasn't got it any more."""
-        name = ALIASES.get(name, name)
+        if name not in job.result.get("tracks", ()):
+            name = ALIASES.get(name, name)
         if name not in job.result.get("tracks", ()):
             known = ", ".join(job.result.get("tracks", ()))
             raise NotFound(f"There is no such track. There are: {known}." if known else "There is no such track yet.")
@@ -122,10 +123,10 @@ class Songs:
                 cancelled = await self._store.request_cancel(job.id)
         return cancelled
 
-    async def remove(self, song: str) -> None:
-        """Remove all that was made of a song. NotFound where there is nothing."""
-        await self.current(song, None)
-        for job_id in await self._store.submissions.drop_claims(song.lower(), SUBJECT):
+    async def remove(self, song: str, model: str | None) -> None:
+        """Remove all that was made of a song, or by one model. NotFound where there is nothing."""
+        await self.current(song, model)
+        for job_id in await self._store.submissions.drop_claims(song.lower(), SUBJECT, model):
             job = await self._store.get(job_id)
             if job is not None:
                 await self._remove_job(job)

@@ -1,5 +1,6 @@
 """What comes out of a song: its stems, and mixes of them. Pure."""
 
+import itertools
 import re
 from collections.abc import Sequence
 from typing import Literal
@@ -29,7 +30,7 @@ class Mixdown:
         known = [name for name in _ORDER if name in sources]
         stems = [*known, *(name for name in sources if name not in known)]
         self._rows = [sources.index(name) for name in stems]
-        stems = [_address_name(name, number) for number, name in enumerate(stems)]
+        stems = _address_names(stems)
         self._vocals = sources.index(_VOCALS) if _VOCALS in sources and len(sources) > 1 else None
         self.names = tuple(stems) if self._vocals is None else (*stems, INSTRUMENTAL)
 
@@ -51,6 +52,7 @@ def to_pcm(samples: Samples, clip: Clip) -> bytes:
     return np.rint(samples.T * _FULL_SCALE).astype("<i2").tobytes()
 
 
-def _address_name(name: str, number: int) -> str:
-    """The name, where it can be a part of an address; models of one's own may have any."""
-    return name if _NAME.fullmatch(name) and name != INSTRUMENTAL else f"stem{number}"
+def _address_names(names: Sequence[str]) -> list[str]:
+    """The names, where they can be a part of an address; models of one's own may have any, and get others for them."""
+    others = (name for number in itertools.count() if (name := f"stem{number}") not in names)
+    return [name if _NAME.fullmatch(name) and name != INSTRUMENTAL else next(others) for name in names]

@@ -1,7 +1,7 @@
 """The models of Demucs from where they are: a folder of the operator's, caches on this machine, or Demucs's hub.
 
-Like `model` it imports torch only when it runs. Files of models run code when they are read: they come from the operator's
-folder or from Demucs itself, never from a request.
+Like `model` it imports torch only when it runs. Files of models run code when they are read: they come from the
+operator's folder or from Demucs itself, never from a request.
 """
 # ruff: noqa: PLC0415
 

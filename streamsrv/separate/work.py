@@ -10,7 +10,7 @@ from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
 from streamsrv.media.tools import FfmpegTools
-from streamsrv.separate.downloads import output_key, song_pcm
+from streamsrv.separate.downloads import mp3_key, output_key, song_pcm
 from streamsrv.separate.encoders import SEGMENT_SECONDS
 from streamsrv.separate.listening import Listening
 from streamsrv.separate.making import Making
@@ -19,7 +19,7 @@ from streamsrv.separate.overlap import leads, passes_of
 from streamsrv.separate.schema import Recipe
 from streamsrv.separate.separation import Separation
 from streamsrv.separate.settings import ModelSpec
-from streamsrv.separate.tracks import INSTRUMENTAL, Clip, Mixdown
+from streamsrv.separate.tracks import INSTRUMENTAL, Mixdown
 from streamsrv.storage.storage import Storage
 from streamsrv.workers.pool import DevicePool, WorkerDied
 
@@ -40,7 +40,6 @@ class Studio:
     model_repo: Path | None
     download: bool
     batch: int
-    clip: Clip
     max_seconds: float
 
     def spec(self, recipe: Recipe) -> ModelSpec:
@@ -80,20 +79,20 @@ class SeparateWork:
             channels=info.channels,
             segment_seconds=SEGMENT_SECONDS,
         )
-        listening = Listening(studio.tools, path, info, max_seconds=studio.max_seconds)
-        measured = await listening.measure(studio.decoders, priority)
-        await assignment.report(phase="separating", duration_seconds=measured.samples / info.sample_rate)
-        separation = Separation(studio.pool, studio.spec(recipe), info, batch=studio.batch, priority=priority)
-        silences = leads(job.options["song"], recipe.shifts, info.sample_rate)
-        passes = passes_of(info.parts, silences, recipe.overlap, measured.samples)
         async with studio.storage.scratch(f"{job.id}.{job.attempt}") as folder:
+            listening = Listening(studio.tools, path, info, max_seconds=studio.max_seconds)
+            measured = await listening.measure(studio.decoders, priority, folder)
+            await assignment.report(phase="separating", duration_seconds=measured.samples / info.sample_rate)
+            separation = Separation(studio.pool, studio.spec(recipe), info, batch=studio.batch, priority=priority)
+            silences = leads(job.options["song"], recipe.shifts, info.sample_rate)
+            passes = passes_of(info.parts, silences, recipe.overlap, measured.samples)
             making = Making(
                 assignment,
                 studio.storage,
                 studio.tools,
                 pcm=song_pcm(info.sample_rate, info.channels),
                 mixdown=mixdown,
-                clip=studio.clip,
+                clip=recipe.clip,
                 folder=folder,
                 prefix=f"{output_key(job.id)}/{job.attempt}",
                 max_seconds=studio.max_seconds,
@@ -104,8 +103,16 @@ class SeparateWork:
         return {"mp3_attempt": job.attempt, "clipped": making.clipped}
 
     async def settle(self, job: Job) -> None:
-        """Remove what a completed job no longer needs: the song itself."""
-        await self._studio.storage.remove(source_key(job.id))
+        """Remove what a completed job no longer needs: the song itself, and what killed attempts hadn't published."""
+        storage = self._studio.storage
+        await storage.remove(source_key(job.id))
+        needed = {segment.key for segment in await self._store.segments(job.id)}
+        needed |= {mp3_key(job, track) for track in job.result["tracks"]}
+        for attempt in await storage.names(output_key(job.id)):
+            for track in await storage.names(f"{output_key(job.id)}/{attempt}"):
+                folder = f"{output_key(job.id)}/{attempt}/{track}"
+                for key in {f"{folder}/{name}" for name in await storage.names(folder)} - needed:
+                    await storage.remove(key)
 
     async def discard(self, job: Job) -> None:
         """Remove every file of the job."""

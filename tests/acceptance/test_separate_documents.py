@@ -1,0 +1,213 @@
+"""The two documents on separation, word for word, against the server process on their port, 5000.
+
+Their callback goes to http://example.com: for the server that is a public address, behind which a small server of the
+test listens.
+"""
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+import requests
+from acceptance.test_documents import claim_port
+from support.server import Server, serving
+from support.songs import RATE, completed_song, music, song_environment, song_repo
+from support.sound import decode
+
+SNIPPETS = dict(
+    re.findall(
+        r"^## ([^\n]+)\n\n```\w+\n(.*?)^```$",
+        (Path(__file__).parent / "snippets" / "separation.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+URL = "http://localhost:5000"
+SECONDS = 4.0
+
+
+@dataclass
+class Example:
+    """What came to example.com."""
+
+    port: int = 0
+    calls: list[tuple[str, str | None, bytes]] = field(default_factory=list)
+    came: threading.Condition = field(default_factory=threading.Condition)
+
+    def call(self, path: str, seconds: float = 20.0) -> tuple[str | None, bytes]:
+        """The first POST to that path, once it has come: what it said its host was, and its body."""
+        with self.came:
+            assert self.came.wait_for(lambda: any(call[0] == path for call in self.calls), seconds)
+            _, host, body = next(call for call in self.calls if call[0] == path)
+        return host, body
+
+
+@pytest.fixture(scope="module")
+def example() -> Iterator[Example]:
+    found = Example()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            with found.came:
+                found.calls.append((self.path, self.headers["Host"], body))
+                found.came.notify_all()
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found.port = server.server_address[1]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+    thread.start()
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def documented(tmp_path_factory: pytest.TempPathFactory, example: Example) -> Iterator[Server]:
+    """The server on the documents' port, and on IPv6, since `localhost` may be either."""
+    claim_port(5000)
+    folder = tmp_path_factory.mktemp("documents")
+    environment = song_environment(song_repo(folder / "models"), window_seconds=0)
+    environment["STREAMSRV_TEST_EXAMPLE_PORT"] = str(example.port)
+    with serving(folder / "data", "--host", "::1", port=5000, environment=environment) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return music(tmp_path_factory.mktemp("song") / "example.mp3", seconds=SECONDS)
+
+
+@dataclass
+class Separated:
+    """What the first program printed, and the song that came of it."""
+
+    printed: str
+    song: str
+
+
+@pytest.fixture(scope="module")
+def separated(documented: Server, song: Path, tmp_path_factory: pytest.TempPathFactory) -> Separated:
+    folder = tmp_path_factory.mktemp("program")
+    shutil.copy(song, folder)
+    printed = run(folder, "sample requests")
+    song_hash = json.loads(printed[printed.index("{") : printed.index("}") + 1])["hash"]
+    completed_song(documented, song_hash)
+    return Separated(printed, song_hash)
+
+
+def run(folder: Path, name: str, *arguments: str) -> str:
+    """Run a program of the snippets to its good end and return what it printed."""
+    (folder / "sample.py").write_text(SNIPPETS[name])
+    argv = [sys.executable, "sample.py", *arguments]
+    done = subprocess.run(argv, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_song_is_sent_in_base64(separated: Separated, song: Path) -> None:
+    """The program of the documents prints their reply and their queue, with the song's own hash in it."""
+    replies = [json.loads(text) for text in re.findall(r"request is\n(\{.*?^\})", separated.printed, re.DOTALL | re.M)]
+    for blank, reply, queue in (
+        ("unique-song-hash", "reply", None),
+        ("e5f013b19e55e5b7354eaf303c86b2b93f1d2847d8c9fa58c77a0add", "short reply", "short queue reply"),
+    ):
+        assert replies[0] == json.loads(SNIPPETS[reply].replace(blank, separated.song))
+        assert queue is None or replies[1] == json.loads(SNIPPETS[queue].replace(blank, separated.song))
+    text = base64.b64encode(song.read_bytes())
+    assert separated.song == hashlib.sha256(text).hexdigest()
+
+
+def test_the_queue_is_a_list_of_hashes(documented: Server, separated: Separated) -> None:
+    """The queue has the documents' one field; a song that is done isn't in it any more."""
+    reply = requests.get(f"{URL}/apiv1/queue", timeout=30).json()
+    assert set(reply) == set(json.loads(SNIPPETS["queue reply"]))
+    assert separated.song not in reply["queue"]
+
+
+def test_the_callback_is_called(documented: Server, separated: Separated, example: Example) -> None:
+    """The documents' callback is told of the song, and of addresses at which each track is an MP3."""
+    host, body = example.call("/callback")
+    assert host == "example.com"
+    data = json.loads(body)["data"]
+    assert (data["hash"], data["song_name"], data["status"]) == (separated.song, "example.mp3", "Completed")
+    for url in data["tracks"].values():
+        assert url.startswith(f"{URL}/apiv1/track/{separated.song}/")
+        assert requests.get(url, timeout=30).headers["Content-Type"] == "audio/mpeg"
+
+
+@pytest.mark.parametrize("track", ["vocals", "bass", "drums", "other"])
+def test_a_track_is_an_mp3(documented: Server, separated: Separated, track: str) -> None:
+    """Each of the documents' tracks is an MP3 of the song's length, and it sounds."""
+    url = f"{URL}/apiv1/track/{separated.song}/{track}"
+    assert requests.get(url, timeout=30).headers["Content-Type"] == "audio/mpeg"
+    sound = decode(url)
+    assert len(sound) == pytest.approx(SECONDS * RATE, abs=1152)
+    assert np.abs(sound).max() > 1000
+
+
+def test_the_short_documents_tracks(documented: Server, separated: Separated, tmp_path: Path) -> None:
+    """The second program saves the short document's four tracks, base is the bass, and removes one by GET."""
+    printed = run(tmp_path, "short sample requests", separated.song)
+    assert json.loads(printed.replace("'", '"'))["reason"] == "Track removed"
+    assert {path.name for path in tmp_path.glob("*.mp3")} == {"base.mp3", "vocals.mp3", "drums.mp3", "other.mp3"}
+    bass = requests.get(f"{URL}/apiv1/track/{separated.song}/bass", timeout=30).content
+    assert (tmp_path / "base.mp3").read_bytes() == bass
+    assert requests.get(f"{URL}/apiv1/track/{separated.song}/drums", timeout=30).status_code == 404
+    assert requests.delete(f"{URL}/apiv1/remove/{separated.song}/drums", timeout=30).status_code == 404
+
+
+def test_a_track_is_removed_by_delete(documented: Server, separated: Separated) -> None:
+    """DELETE confirms in words; the track is gone then, and can't be removed twice."""
+    url = f"{URL}/apiv1/remove/{separated.song}/other"
+    reply = requests.delete(url, timeout=30)
+    assert (reply.status_code, reply.json()) == (
+        200,
+        {"hash": separated.song, "track": "other", "reason": "Track removed"},
+    )
+    assert requests.get(f"{URL}/apiv1/track/{separated.song}/other", timeout=30).status_code == 404
+    assert requests.delete(url, timeout=30).status_code == 404
+
+
+def test_the_request_as_it_is(documented: Server) -> None:
+    """The documents' request, whose song is but the words for one, is refused with what to send instead."""
+    reply = requests.post(f"{URL}/apiv1/separate", json=json.loads(SNIPPETS["request"]), timeout=30)
+    assert (reply.status_code, reply.headers["Content-Type"]) == (400, "application/problem+json")
+    assert "base64" in reply.json()["detail"]
+
+
+def test_the_request_with_a_song_in_it(documented: Server, song: Path) -> None:
+    """The documents' request with a song in the blank is taken, and answered in the documents' words."""
+    data = song.read_bytes() + bytes(1)  # another song for the server
+    text = SNIPPETS["request"].replace("Base64-encoded-MP3-data", base64.b64encode(data).decode())
+    reply = requests.post(f"{URL}/apiv1/separate", text, headers={"Content-Type": "application/json"}, timeout=30)
+    song_hash = hashlib.sha256(base64.b64encode(data)).hexdigest()
+    assert reply.json() == json.loads(SNIPPETS["reply"].replace("unique-song-hash", song_hash))
+    deadline = time.monotonic() + 20
+    while song_hash in requests.get(f"{URL}/apiv1/queue", timeout=30).json()["queue"]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    assert completed_song(documented, song_hash)["song_name"] == "example.mp3"
+
+
+def test_all_snippets_are_used() -> None:
+    """Each block of the documents is used above."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert [name for name in SNIPPETS if f'"{name}"' not in source] == []
