@@ -142,7 +142,7 @@ class SeparateSettings(Section):
     download: bool
     devices: Literal["auto"] | list[str]
     batch: int = Field(ge=1, le=64)
-    overlap: float = Field(ge=0, lt=1)
+    overlap: float = Field(ge=0, le=0.95)
     shifts: int = Field(ge=0, le=20)
     precision: Literal["float32", "bfloat16"]
     clip: Literal["clamp", "tanh", "none"]

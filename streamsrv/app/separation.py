@@ -15,7 +15,7 @@ from streamsrv.outbound.tries import WebhookLimits, webhook_secret
 from streamsrv.outbound.webhooks import Webhooks
 from streamsrv.separate.api import SeparateApi, SeparateLimits
 from streamsrv.separate.callbacks import render_callback
-from streamsrv.separate.catalog import Catalog
+from streamsrv.separate.catalog import Catalog, knows_gpus
 from streamsrv.separate.downloads import TrackFiles
 from streamsrv.separate.intake import Intake
 from streamsrv.separate.schema import Recipe
@@ -41,7 +41,7 @@ class Separation:
 def separation_devices(config: Config) -> list[Device]:
     """What songs are separated on. Raises ValueError for a list that names what isn't there. May take seconds."""
     wanted = config.separate.devices
-    found = [] if wanted == ["cpu"] else find_gpus()
+    found = find_gpus() if wanted != ["cpu"] and knows_gpus() else []
     return chosen_devices(wanted, found, os.environ.get("CUDA_VISIBLE_DEVICES"), config.workers.count)
 
 

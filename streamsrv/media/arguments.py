@@ -102,7 +102,7 @@ def hls_arguments(
     }
     if codec.segments == "fmp4":
         options |= {"hls_segment_type": "fmp4", "hls_fmp4_init_filename": "init.mp4", "strict": -2}
-    return _compile(program, ffmpeg.output(_input(source)["a:0"], "pipe:1", **options))
+    return compiled(program, ffmpeg.output(input_stream(source)["a:0"], "pipe:1", **options))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,13 +134,13 @@ def file_arguments(
     if form.muxer == "ipod":
         # What the encoder puts before and behind the sound is told to the millisecond otherwise, and may cost a packet.
         options["movie_timescale"] = encoding.sample_rate
-    made_of = _input(source, pictures=cargo.pictures)
+    made_of = input_stream(source, pictures=cargo.pictures)
     tracks = [made_of["a:0"]]
     if cargo.pictures:
         # All attached pictures, but no film.
         tracks.append(made_of["v?"])
         options |= {"map": "-0:V?", "vcodec": "copy"}
-    argv = _compile(program, ffmpeg.output(*tracks, str(path), **options))
+    argv = compiled(program, ffmpeg.output(*tracks, str(path), **options))
     end = argv.index(str(path))
     return [*argv[:end], *_tag_options(cargo), *argv[end:]]
 
@@ -189,7 +189,7 @@ def pcm_arguments(
         "acodec": f"pcm_s{pcm.depth_bits}le",
         "af": f"{resample},aformat=channel_layouts={pcm.layout},atrim=end_sample={max_samples}",
     }
-    argv = _compile(program, ffmpeg.output(_input(source)[f"a:{track}"], "pipe:1", **options))
+    argv = compiled(program, ffmpeg.output(input_stream(source)[f"a:{track}"], "pipe:1", **options))
     return [argv[0], "-copyts", *argv[1:]]
 
 
@@ -205,7 +205,8 @@ def _tag_options(cargo: Cargo) -> list[str]:
     return words + [word for name in _CONTAINERS_OWN for word in ("-metadata", f"{name}=")]
 
 
-def _compile(program: str, stream: ffmpeg.nodes.OutputStream) -> list[str]:
+def compiled(program: str, stream: ffmpeg.nodes.OutputStream) -> list[str]:
+    """The argv of a run, with the log and the progress that we read."""
     stream = stream.global_args(
         "-nostdin", "-hide_banner", "-loglevel", _LOG_LEVEL, "-stats_period", "0.25", "-progress", "pipe:2"
     )
@@ -274,7 +275,8 @@ def _filters(source: Input, encoding: Encoding) -> str:
     return f"{trim}aresample={encoding.sample_rate},{layout}asetpts=N"
 
 
-def _input(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.FilterableStream:
+def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.FilterableStream:
+    """An input behind the whitelists."""
     if source.pcm is not None:
         pcm = source.pcm
         return ffmpeg.input("pipe:0", format=f"s{pcm.depth_bits}le", ar=pcm.sample_rate, ch_layout=pcm.layout)

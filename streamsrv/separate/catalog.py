@@ -1,6 +1,7 @@
 """Which models there are, and whether their weights are on this machine: files are looked at, Demucs isn't imported."""
 
 import importlib
+import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,6 +34,14 @@ class Entry:
 def is_installed() -> bool:
     """Is the extra there that separation needs?"""
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "demucs", "yaml", "safetensors"))
+
+
+def knows_gpus() -> bool:
+    """Can the torch that is installed use GPUs? Its version says where it was built for processors alone."""
+    try:
+        return not importlib.metadata.version("torch").endswith("+cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
 
 
 class Catalog:

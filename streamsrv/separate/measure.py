@@ -11,7 +11,7 @@ import ffmpeg
 import numpy as np
 
 from streamsrv.errors import InternalError, UnusableFile
-from streamsrv.media.arguments import Input, _compile, _input
+from streamsrv.media.arguments import Input, compiled, input_stream
 from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import check_decoded
 from streamsrv.media.child import ChildLimits
@@ -106,4 +106,4 @@ def song_arguments(
         "acodec": "pcm_f32le",
         "af": f"{spread}aresample={sample_rate},{form},atrim=end_sample={max_samples}",
     }
-    return _compile(program, ffmpeg.output(_input(source)["a:0"], "pipe:1", **options))
+    return compiled(program, ffmpeg.output(input_stream(source)["a:0"], "pipe:1", **options))

@@ -381,6 +381,14 @@ async def test_dropping_gives_what_nobody_claims(store, submissions):
     assert [job.id for job in await submissions.jobs_of(OTHER_SONG, "local")] == ["c"]
 
 
+async def test_dropping_what_one_model_made(store, submissions):
+    """What other models made of the song stays claimed."""
+    await submit(store, "a", "one", status=COMPLETED)
+    await submit(store, "b", "two", fingerprint="g", model="other", status=COMPLETED)
+    assert await submissions.drop_claims(SONG, "local", "other") == ["b"]
+    assert [job.id for job in await submissions.jobs_of(SONG, "local")] == ["a"]
+
+
 async def test_what_waits_or_runs_stays_claimed(store, submissions):
     """Who drops a song at the moment that somebody asks for it anew takes nothing from them."""
     await submit(store, "a", "one", status=COMPLETED)
