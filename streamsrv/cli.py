@@ -90,7 +90,10 @@ def list_models(file: Path | None) -> None:
 @_CONFIG
 @click.argument("name")
 def pull_model(file: Path | None, name: str) -> None:
-    """Fetch the weights of the model NAME, unless they are here, and look whether they can be used."""
+    """Fetch the weights of the model NAME.
+
+    Unless they are here already; in any case it looks whether they can be used.
+    """
     settings = _load(file, {}).separate
     spec = ModelSpec(name=name, repo=settings.repo, download=True, precision=settings.precision)
     try:
@@ -105,7 +108,10 @@ def pull_model(file: Path | None, name: str) -> None:
 @_CONFIG
 @_DATA_DIR
 def print_callback_secret(file: Path | None, data_dir: Path | None) -> None:
-    """Print what callbacks are signed with, for those who receive them (Standard Webhooks)."""
+    """Print what callbacks are signed with.
+
+    Those who receive them check them with it, by any library of Standard Webhooks.
+    """
     try:
         click.echo(callback_secret(_load(file, {"data_dir": data_dir})))
     except (OSError, ValueError) as error:
@@ -116,7 +122,7 @@ def print_callback_secret(file: Path | None, data_dir: Path | None) -> None:
 @_CONFIG
 @_DATA_DIR
 def doctor(file: Path | None, data_dir: Path | None) -> None:
-    """Check what the server needs, and say how to mend what is missing."""
+    """Check what the server needs, and how to mend it."""
     config = _load(file, {"data_dir": data_dir})
     findings = asyncio.run(_examine(config))
     for good, line in findings:

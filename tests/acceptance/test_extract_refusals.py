@@ -24,7 +24,6 @@ from aiohttp.test_utils import TestServer
 from support.canary import Canary, FakeNames, watch_connections
 from support.sound import tone
 
-from streamsrv import app
 from streamsrv.app import create_app
 from streamsrv.config import load_config
 from streamsrv.media.tools import find_tools
@@ -109,7 +108,7 @@ async def open_house(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[
     )
     with pytest.MonkeyPatch.context() as patch:
         tried = watch_connections(patch)
-        patch.setattr(app, "Guard", partial(Guard, resolver=names))
+        patch.setattr("streamsrv.app.house.Guard", partial(Guard, resolver=names))
         tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
         async with (
             Canary().serve("127.0.0.1", OPEN_ADDRESS, "127.0.0.3", "::1") as canary,

@@ -272,16 +272,16 @@ async def test_the_command_that_does_the_same_is_copied(visit, tone, tmp_path: P
 async def test_tabs_by_keyboard_and_address(open_page) -> None:
     """Arrows, Home and End open the tasks; the address names the task, so that reload, Back and links keep it."""
     async with open_page() as visit:
-        stream = visit.page.get_by_role("tab", name="Stream")
-        convert = visit.page.get_by_role("tab", name="Convert")
-        extract = visit.page.get_by_role("tab", name="Extract")
+        tabs = [visit.page.get_by_role("tab", name=name) for name in ("Stream", "Separate", "Convert", "Extract")]
+        stream, _, convert, extract = tabs
         panel = visit.page.get_by_role("tabpanel", name="Convert")
         await stream.focus()
-        moves = (("ArrowRight", convert), ("ArrowRight", extract), ("ArrowRight", stream), ("End", extract))
-        for key, opened in (*moves, ("Home", stream)):
+        moves = [("ArrowRight", tab) for tab in (*tabs[1:], stream)]
+        for key, opened in (*moves, ("End", extract), ("Home", stream)):
             await visit.page.keyboard.press(key)
             await expect(opened).to_be_focused()
             await expect(opened).to_have_attribute("aria-selected", "true")
+        await visit.page.keyboard.press("ArrowRight")
         await visit.page.keyboard.press("ArrowRight")
         await expect(panel.get_by_role("heading", name="Any sound in.")).to_be_visible()
         await expect(visit.page.locator("#stream-form")).to_be_hidden()
@@ -289,6 +289,7 @@ async def test_tabs_by_keyboard_and_address(open_page) -> None:
         await visit.page.reload()
         await expect(panel).to_be_visible()
         await expect(convert).to_have_attribute("aria-selected", "true")
+        await visit.page.go_back()
         await visit.page.go_back()
         await expect(panel).to_be_hidden()
         await expect(visit.page.locator("#stream-form")).to_be_visible()

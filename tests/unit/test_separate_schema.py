@@ -37,7 +37,8 @@ RESULT = {
 
 
 def job_of(status: JobStatus = JobStatus.COMPLETED, **changes: Any) -> Job:
-    options = {"song": SONG, "model": "my model&?", "overlap": 0.25, "shifts": 0, "precision": "float32", "clip": "clamp"}
+    recipe = {"model": "my model&?", "overlap": 0.25, "shifts": 0, "precision": "float32", "clip": "clamp"}
+    options = {"song": SONG, **recipe}
     values = {"progress": 100.0, "result": RESULT, "created_at": 0.0} | changes
     return Job(id="1", kind=JobKind.SEPARATE, status=status, options=options, **values)
 
