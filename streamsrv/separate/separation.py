@@ -1,8 +1,10 @@
 """The windows of one song on their way through the devices, and what comes back in order."""
 
 import asyncio
+import traceback
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,16 +59,26 @@ class Separation:
 
         Raises what the child raises, WorkerDied where it dies again and again, and what `emit` raises.
         """
+        try:
+            await self._run(tape, passes, since, emit)
+        except asyncio.CancelledError as error:
+            # A group that is cancelled is part of a cycle: the windows at hand would stay until the collector comes by.
+            traceback.clear_frames(error.__traceback__)
+            raise
+
+    async def _run(self, tape: Tape, passes: Sequence[Pass], since: int, emit: Emit) -> None:
         blend = Blend(passes, len(self._info.sources), self._info.channels, since)
         try:
-            async with asyncio.TaskGroup() as tasks:
-                batches = _batches(steps(passes, self._info.parts, since), self._batch)
-                async for done in self._in_order(tasks, tape, batches):
+            batches = _batches(steps(passes, self._info.parts, since), self._batch)
+            async with asyncio.TaskGroup() as tasks, aclosing(self._in_order(tasks, tape, batches)) as finished:
+                async for done in finished:
                     await self._collect(done, tape, blend, emit)
         except BaseExceptionGroup as group:
             raise first_error(group) from group
 
-    async def _in_order(self, tasks: asyncio.TaskGroup, tape: Tape, batches: Iterable[_Batch]) -> AsyncIterator[_Done]:
+    async def _in_order(
+        self, tasks: asyncio.TaskGroup, tape: Tape, batches: Iterable[_Batch]
+    ) -> AsyncGenerator[_Done, None]:
         """Work on some batches at a time, and give each when it and all before it are done."""
         waiting: deque[asyncio.Task[_Done]] = deque()
         for batch in batches:

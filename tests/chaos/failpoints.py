@@ -2,6 +2,8 @@
 
 The trap is in the variable STREAMSRV_TRAP: "before|after MODULE:NAME [WORD [COUNT]]". It springs at the COUNT-th call
 (default: the first) whose arguments, as text, contain WORD. The product itself knows nothing of this.
+With STREAMSRV_TRAP_HOLDS it only stops there, by SIGSTOP, at each such call from the COUNT-th on, until it is told to
+go on.
 """
 
 import functools
@@ -15,6 +17,8 @@ from typing import Any
 
 from streamsrv.cli import main
 
+HOLDS = bool(os.environ.get("STREAMSRV_TRAP_HOLDS"))
+
 
 def set_trap(moment: str, target: str, word: str = "", count: str = "1") -> None:
     """Put the trap in the place of the function or method that `target` names."""
@@ -24,7 +28,10 @@ def set_trap(moment: str, target: str, word: str = "", count: str = "1") -> None
     calls = itertools.count(1)
 
     def springs(arguments: tuple[Any, ...], keywords: dict[str, Any]) -> bool:
-        return word in f"{arguments!r} {keywords!r}" and next(calls) == int(count)
+        if word not in f"{arguments!r} {keywords!r}":
+            return False
+        number = next(calls)
+        return number >= int(count) if HOLDS else number == int(count)
 
     setattr(owner, attribute, trapped(getattr(owner, attribute), moment, springs))
 
@@ -53,7 +60,7 @@ def trapped(function: Callable[..., Any], moment: str, springs: Callable[..., bo
 
 def die_if(due: bool) -> None:
     if due:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), signal.SIGSTOP if HOLDS else signal.SIGKILL)
 
 
 if __name__ == "__main__":

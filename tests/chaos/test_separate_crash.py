@@ -1,0 +1,250 @@
+"""Everything dies in the middle of a song: it is Completed all the same, as if nothing had been, or says why not."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from chaos.ground import (
+    GONE_SECONDS,
+    Row,
+    assert_clean,
+    assert_no_process,
+    await_kill,
+    events,
+    rows,
+    until,
+)
+from chaos.watched import (
+    Made,
+    Studio,
+    alive,
+    assert_same,
+    coders,
+    has_segments,
+    made_of,
+    plan,
+    remove,
+    served,
+)
+from support.server import Server
+from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when
+
+# Servers that load models one after the other.
+pytestmark = pytest.mark.timeout(300)
+
+STORE = "streamsrv.jobs.sqlite:SqliteJobStore"
+POOL = "streamsrv.workers.pool:DevicePool"
+PUT = "streamsrv.storage.local:LocalStorage.put_all"
+SONG_SECONDS, SEGMENT_SECONDS, SEGMENTS = 20, 6, 4
+WINDOWS = plan(SONG_SECONDS).count
+
+# Each server dies at the next one, all in one song.
+EARLY_TRAPS = {
+    "while loading": f"after {POOL}._begin describe",
+    "while measuring": f"after {POOL}._begin measure_song",
+    "between the first segments' files and their rows": f"after {PUT} init.mp4",
+}
+LATE_TRAPS = {
+    "after the first segments' rows": f"after {STORE}.add_segments",
+    "between the next ones' files and their rows": f"before {STORE}.add_segments",
+    "when all is separated": "after streamsrv.separate.output:Output.end",
+    "after the MP3s' files": f"after {PUT} track.mp3",
+}
+
+
+@pytest.fixture(scope="module")
+def songs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Songs of four segments, none like another."""
+    folder = tmp_path_factory.mktemp("songs")
+    return [music(folder / f"{number}.flac", seconds=SONG_SECONDS, seed=number) for number in range(2)]
+
+
+@pytest.fixture(scope="module")
+def hall(tmp_path_factory: pytest.TempPathFactory) -> Studio:
+    """Where a server runs that several tests share, one after the other."""
+    return Studio(tmp_path_factory.mktemp("hall"))
+
+
+@pytest.fixture(scope="module")
+def server(hall: Studio) -> Iterator[Server]:
+    with hall.open() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def undisturbed(hall: Studio, server: Server, songs: list[Path]) -> list[Made]:
+    """What comes of each song where nothing dies; then it is removed."""
+    made = []
+    for song in songs:
+        before = hall.written
+        sent = send_song(server, song, model="watched")
+        completed_song(server, sent)
+        made.append(made_of(server, sent, hall.windows(before)))
+        assert len(hall.windows(before)) == len(made[-1].windows) == WINDOWS
+        remove(server, sent)
+    assert not made[0].windows & made[1].windows
+    return made
+
+
+def the_row(data_dir: Path) -> Row:
+    """The only job there is."""
+    (row,) = rows(data_dir).values()
+    return row
+
+
+def published_samples(data_dir: Path) -> int:
+    """How much of the only song there is has been published: decoded, since it is there."""
+    names = sorted(name for name in the_row(data_dir).published if name.startswith("vocals/segment"))
+    return min(len(names) * SEGMENT_SECONDS, SONG_SECONDS) * RATE
+
+
+def files(data_dir: Path) -> list[str]:
+    """All that is stored of songs."""
+    return [str(path.relative_to(data_dir)) for path in (data_dir / "files").rglob("*") if path.is_file()]
+
+
+def first_window(sample: int) -> int:
+    return plan(SONG_SECONDS).first_reaching(sample)
+
+
+def test_a_killed_worker_costs_a_window(
+    hall: Studio, server: Server, songs: list[Path], undisturbed: list[Made]
+) -> None:
+    """Its window is run again, and nothing else: both songs are what they are, in their first attempt."""
+    before = hall.written
+    first, second = (send_song(server, song, model="watched") for song in songs)
+    song_when(server, first, has_segments(1))
+    had = served(server, first)
+    died = until(lambda: hall.in_work(before))
+    os.kill(died.pid, signal.SIGKILL)
+    until(lambda: len([*events(server, "worker_died")]) == 1)
+    for song, expected in ((first, undisturbed[0]), (second, undisturbed[1])):
+        assert_same(made_of(server, song), expected)
+        counts = Counter(window for window in hall.windows(before) if window in expected.windows)
+        assert len(counts) == WINDOWS
+        assert [window for window, count in counts.items() if count > 1] == [died.window] * (
+            died.window in expected.windows
+        )
+    after = served(server, first)
+    assert len(after) == len(TRACKS) * (1 + SEGMENTS)
+    assert had.items() <= after.items()
+    assert {(row.attempt, row.failures, row.restarts) for row in rows(hall.data_dir).values()} == {(1, 0, 0)}
+    assert_clean(hall.data_dir)
+    for song in (first, second):
+        remove(server, song)
+
+
+@pytest.mark.parametrize("mark", ["hls_segment_filename", "track.mp3", "f32le"], ids=["segments", "MP3", "decoder"])
+def test_a_killed_ffmpeg_is_our_own_fault(
+    mark: str, hall: Studio, server: Server, songs: list[Path], undisturbed: list[Made]
+) -> None:
+    """Whichever encoder or decoder is killed, the song is tried again, and goes on behind its last segment."""
+    before = hall.written
+    song = send_song(server, songs[0], model="watched")
+    song_when(server, song, has_segments(1))
+    had = served(server, song)
+    os.kill(coders(hall.data_dir, mark)[-1], signal.SIGKILL)
+    assert_same(made_of(server, song), undisturbed[0])
+    assert had.items() <= served(server, song).items()
+    row = the_row(hall.data_dir)
+    assert (row.attempt, row.failures, row.restarts) == (2, 1, 0)
+    counts = Counter(hall.windows(before))
+    assert len(counts) == WINDOWS
+    # Two workers may begin two windows in either order.
+    before_segments = hall.windows(before)[: first_window(SEGMENT_SECONDS * RATE) - 1]
+    assert [counts[window] for window in before_segments] == [1] * len(before_segments)
+    assert_clean(hall.data_dir)
+    remove(server, song)
+
+
+def test_a_song_survives_kills_before_its_first_segment(
+    tmp_path: Path, songs: list[Path], undisturbed: list[Made]
+) -> None:
+    """Killed at one step after the other it begins anew each time, and is what it would have been."""
+    studio, song = Studio(tmp_path), ""
+    for trap in EARLY_TRAPS.values():
+        with studio.open(trap=trap) as server:
+            song = song or send_song(server, songs[0], model="watched")
+            await_kill(server)
+        assert not the_row(studio.data_dir).published
+    before = studio.written
+    with studio.open() as server:
+        assert_same(made_of(server, song), undisturbed[0])
+        assert Counter(studio.windows(before)) == Counter(undisturbed[0].windows)
+        assert_clean(studio.data_dir)
+    assert_no_process(studio.data_dir)
+    row = the_row(studio.data_dir)
+    assert (row.status, row.failures, row.restarts) == ("Completed", 0, len(EARLY_TRAPS))
+
+
+def test_a_song_survives_kills_after_its_first_segment(
+    tmp_path: Path, songs: list[Path], undisturbed: list[Made]
+) -> None:
+    """Killed again and again it goes on behind its last segment, and what was served stays as it was served."""
+    studio, song, had = Studio(tmp_path), "", {}
+    for trap in LATE_TRAPS.values():
+        before, done = studio.written, published_samples(studio.data_dir) if song else 0
+        with studio.open(trap=trap) as server:
+            song = song or send_song(server, songs[0], model="watched")
+            await_kill(server)
+        assert_goes_on(studio, before, done, undisturbed[0])
+        published = the_row(studio.data_dir).published
+        assert had.items() <= published.items()
+        had = dict(published)
+    assert len(had) == len(TRACKS) * (1 + SEGMENTS)
+    before = studio.written
+    with studio.open() as server:
+        assert_same(made_of(server, song), undisturbed[0])
+        assert not studio.windows(before)
+        assert {name_of(path): digest for path, (digest, _) in served(server, song).items()} == had
+        assert_clean(studio.data_dir)
+        # Nothing of what attempts had stored, but not published yet, when they were killed.
+        until(lambda: len(files(studio.data_dir)) == len(had) + len(TRACKS), what=lambda: files(studio.data_dir))
+    assert_no_process(studio.data_dir)
+    row = the_row(studio.data_dir)
+    assert (row.status, row.failures, row.restarts) == ("Completed", 0, len(LATE_TRAPS))
+
+
+def name_of(path: str) -> str:
+    """A segment by its track and its own name, as its row has it."""
+    track, _, name = path.split("/")[-3:]
+    return f"{track}/{name}"
+
+
+def assert_goes_on(studio: Studio, before: int, done: int, expected: Made) -> None:
+    """No window that lies before the sample `done` was run since the line `before`, and none twice."""
+    windows = studio.windows(before)
+    assert len(set(windows)) == len(windows) <= WINDOWS - first_window(done)
+    assert set(windows) <= expected.windows
+
+
+def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], undisturbed: list[Made]) -> None:
+    """Of servers that are killed or stopped each next one gives the same segments, under the same names."""
+    studio, song, had, port = Studio(tmp_path), "", {}, None
+    for stop in (signal.SIGKILL, signal.SIGTERM):
+        before, done = studio.written, published_samples(studio.data_dir) if song else 0
+        with studio.open(port=port) as server:
+            port = int(server.url.rpartition(":")[2])
+            song = song or send_song(server, songs[0], model="watched")
+            if had:
+                assert had.items() <= served(server, song).items()
+            song_when(server, song, has_segments(done // (SEGMENT_SECONDS * RATE) + 1))
+            had = served(server, song)
+            children = server.children()
+            assert len(children) > 2 * len(TRACKS)
+            server.child.send_signal(stop)
+            assert server.child.wait(10) == (0 if stop == signal.SIGTERM else -9)
+            until(lambda gone=children: not alive(gone), seconds=GONE_SECONDS)
+        assert_no_process(studio.data_dir)
+        assert_goes_on(studio, before, done, undisturbed[0])
+    stopped = the_row(studio.data_dir)
+    assert (stopped.status, stopped.failures, stopped.restarts) == ("Pending", 0, 1)
+    before, done = studio.written, published_samples(studio.data_dir)
+    with studio.open(port=port) as server:
+        assert_same(made_of(server, song), undisturbed[0])
+        assert had.items() <= served(server, song).items()
+        assert len(studio.windows(before)) == WINDOWS - first_window(done)
+        assert_clean(studio.data_dir)
