@@ -14,7 +14,7 @@ from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.words import read_limit, read_statuses
 from streamsrv.outbound.guard import Guard
 from streamsrv.separate.catalog import Catalog
-from streamsrv.separate.intake import Intake, Order, decode_song
+from streamsrv.separate.intake import Intake, Order, song_pieces
 from streamsrv.separate.schema import (
     FORM_FIELDS,
     Recipe,
@@ -118,7 +118,9 @@ class SeparateApi:
         asked = await read_json(request, SongRequest, limits=self._limits.json)
         callback_url = asked.callback.url if asked.callback is not None else None
         order = await self._order(asked, "", callback_url, origin)
-        await spool.append(await asyncio.to_thread(decode_song, asked.mp3))
+        pieces = song_pieces(asked.mp3)
+        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+            await spool.append(piece)
         return order
 
     async def _order(self, options: SongOptions, filename: str, callback_url: str | None, origin: str) -> Order:

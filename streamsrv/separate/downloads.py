@@ -30,6 +30,8 @@ SUFFIXES = ("mp3", "flac", "wav")
 DEPTH_BITS = 16
 
 _TICK_SECONDS = 0.5
+# So many files are made at the same time, whoever asks for them: more would take the cores from the songs.
+_MADE_AT_ONCE = 2
 
 
 def song_pcm(sample_rate: int, channels: int) -> Pcm:
@@ -66,6 +68,7 @@ class TrackFiles:
         self._shelf = shelf
         self._shared = shared
         self._max_seconds = max_seconds
+        self._making = asyncio.Semaphore(_MADE_AT_ONCE)
 
     @asynccontextmanager
     async def opened(self, job: Job, track: str, suffix: str) -> AsyncIterator[TrackFile]:
@@ -95,9 +98,8 @@ class TrackFiles:
 
     async def remove(self, job: Job, track: str) -> None:
         """Remove all files of a track, its segments, too; their rows stay."""
-        for row in await track_segments(self._store, job, track):
-            await self._storage.remove(row.key)
-        await self._storage.remove(mp3_key(job, track))
+        for attempt in await self._storage.names(output_key(job.id)):
+            await self._storage.remove(f"{output_key(job.id)}/{attempt}/{track}")
         await self.forget(job, track)
 
     async def forget(self, job: Job, track: str) -> None:
@@ -109,7 +111,7 @@ class TrackFiles:
         segments = await track_segments(self._store, job, track)
         pcm = song_pcm(job.result["sample_rate"], job.result["channels"])
         with self._shelf.hold(_entry(job, track, form.name)) as target:
-            async with self._storage.scratch(f"track.{job.id}") as folder:
+            async with self._making, self._storage.scratch(f"track.{job.id}") as folder:
                 path = folder / f"track{form.suffix}"
                 await self._encode(segments, pcm, form, path, folder)
                 with disk_errors():

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamsrv.errors import InternalError
+from streamsrv.errors import InternalError, MissingModel
 from streamsrv.jobs.job import Segment
 from streamsrv.media.arguments import Input, Pcm, pcm_arguments
 from streamsrv.media.child import ChildLimits
@@ -46,7 +46,10 @@ class Output:
         self._clip = clip
 
     async def write_stems(self, stems: NDArray[np.float32]) -> None:
-        """Take float32 [source, channel, sample]; waits while the encoders are behind."""
+        """Take float32 [source, channel, sample]; waits while the encoders are behind.
+
+        Raises MissingModel for samples that aren't numbers: nobody would hear what they are made of.
+        """
         start, self.position = self.position, self.position + stems.shape[-1]
         uncounted = min(max(0, self.counted - start), stems.shape[-1])
         blocks, beyond = await asyncio.to_thread(self._convert, stems, uncounted)
@@ -58,6 +61,8 @@ class Output:
 
     def _convert(self, stems: NDArray[np.float32], uncounted: int) -> tuple[list[bytes], list[int]]:
         tracks = self._mixdown.tracks(stems)
+        if not np.isfinite(tracks).all():
+            raise MissingModel("The model makes samples of this song that aren't numbers; its weights may be damaged.")
         beyond = np.count_nonzero(np.abs(tracks[..., uncounted:]) > 1.0, axis=(1, 2))
         return [to_pcm(track, self._clip) for track in tracks], [int(count) for count in beyond]
 

@@ -88,16 +88,16 @@ class Separation:
         while waiting:
             yield await waiting.popleft()
 
-    async def _pieces(self, tape: Tape, batch: _Batch) -> Sound:
+    async def _pieces(self, tape: Tape, batch: _Batch) -> list[Sound]:
         kept = history(self._info.parts)
-        return np.stack([await tape.take(step.begin, step.end, history=kept) for step in batch.steps])
+        return [await tape.take(step.begin, step.end, history=kept) for step in batch.steps]
 
-    async def _work(self, batch: _Batch, pieces: Sound) -> _Done:
+    async def _work(self, batch: _Batch, pieces: Sequence[Sound]) -> _Done:
         spans = tuple(step.span for step in batch.steps)
         longest = max(span.length for span in spans)
         shape = (len(spans), len(self._info.sources), self._info.channels, longest)
-        with SharedArray(pieces.shape) as given, SharedArray(shape) as made:
-            given.array[...] = pieces
+        with SharedArray((len(pieces), *pieces[0].shape)) as given, SharedArray(shape) as made:
+            await asyncio.to_thread(_fill, given.array, pieces)  # of long windows that is 60 MB
             report = await self._pool.run(
                 self._priority, run_windows, self._spec, batch.part, given.ref, spans, made.ref
             )
@@ -106,13 +106,17 @@ class Separation:
     async def _collect(self, done: _Done, tape: Tape, blend: Blend, emit: Emit) -> None:
         self.devices.add(done.report.device)
         for step, output in zip(done.batch.steps, done.outputs, strict=True):
-            complete = await asyncio.to_thread(_add, blend, step, output)
+            complete = await asyncio.to_thread(_add, tape, blend, step, output)
             if complete.shape[-1]:
-                await emit(tape.restored(complete))
+                await emit(complete)
 
 
-def _add(blend: Blend, step: Step, output: Sound) -> Sound:
-    return blend.add(step, output[..., : step.window.length])
+def _fill(array: Sound, pieces: Sequence[Sound]) -> None:
+    np.stack(pieces, out=array)
+
+
+def _add(tape: Tape, blend: Blend, step: Step, output: Sound) -> Sound:
+    return tape.restored(blend.add(step, output[..., : step.window.length]))
 
 
 def _batches(walk: Iterable[Step], most: int) -> Iterator[_Batch]:

@@ -3,6 +3,7 @@
 import hashlib
 import re
 import time
+from contextlib import AsyncExitStack
 
 from aiohttp import web
 
@@ -16,7 +17,7 @@ from streamsrv.separate.publisher import segment_name
 from streamsrv.separate.schema import has_segments
 from streamsrv.separate.songs import HASH, Songs
 from streamsrv.storage.storage import Storage
-from streamsrv.web.downloads import safe_name, send_file
+from streamsrv.web.downloads import safe_name, send_file, while_connected
 from streamsrv.web.requests import read_query
 from streamsrv.web.responses import bytes_reply, json_reply
 from streamsrv.web.segments import HotFiles
@@ -59,7 +60,8 @@ class ServingApi:
     def routes(self) -> list[web.RouteDef]:
         return [
             web.get(f"/apiv1/track/{HASH}/{_TRACK}{_SUFFIX}", self.track),
-            web.get(f"/apiv1/archive/{HASH}.zip", self.archive),
+            # What HEAD would tell of it is known only once all of it was made.
+            web.get(f"/apiv1/archive/{HASH}.zip", self.archive, allow_head=False),
             web.delete(f"/apiv1/remove/{HASH}/{_TRACK}{_SUFFIX}", self.remove_track),
             # Not safe, as a GET should be (RFC 9110 section 9.2.1), but so it is documented.
             web.get(f"/apiv1/remove/{HASH}/{_TRACK}{_SUFFIX}", self.remove_track, allow_head=False),
@@ -74,7 +76,9 @@ class ServingApi:
         job = await self._songs.completed(request.match_info["song"], query.get("model"))
         name = await self._songs.track(job, request.match_info["track"])
         suffix = request.match_info["suffix"].removeprefix(".") or "mp3"
-        async with self._files.opened(job, name, suffix) as file:
+        async with AsyncExitStack() as held:
+            async with while_connected(request):
+                file = await held.enter_async_context(self._files.opened(job, name, suffix))
             return await send_stored(
                 request,
                 file.path,
@@ -96,7 +100,9 @@ class ServingApi:
         names = [name for name in job.result["tracks"] if name not in removed]
         if not names:
             raise NotFound("All tracks were removed.")
-        async with self._files.archive(job, names, suffix) as path:
+        async with AsyncExitStack() as held:
+            async with while_connected(request):
+                path = await held.enter_async_context(self._files.archive(job, names, suffix))
             return await send_file(
                 request,
                 path,

@@ -7,6 +7,7 @@ operator's folder or from Demucs itself, never from a request.
 
 import errno
 import re
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from streamsrv.separate.catalog import NOT_INSTALLED, is_installed
 
 # Of a name from a request no address of a hub and no path of this machine may be made.
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
+# torch fetches without a limit of its own, and a song that is cancelled doesn't stop that: its device would be lost.
+_SILENCE_SECONDS = 30.0
 
 
 def load_model(name: str, repo: Path | None, *, download: bool) -> Any:
@@ -70,7 +73,8 @@ def _from_hub(name: str, *, download: bool) -> Any:
             f" python -m streamsrv models pull {name}"
         )
     try:
-        return get_model(name)
+        with _short_silences():
+            return get_model(name)
     except OSError as error:
         if error.errno == errno.ENOSPC:
             raise DiskFull from error
@@ -112,6 +116,17 @@ def _from_cache_of_torch(name: str) -> Any:
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     # Then they are read from there; nothing is fetched.
     return both.get_model(name) if all((folder / Path(address).name).is_file() for address in addresses) else None
+
+
+@contextmanager
+def _short_silences() -> Iterator[None]:
+    """Within the block a server that says nothing is an error after a while, for a process that does nothing else."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(_SILENCE_SECONDS)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 @contextmanager

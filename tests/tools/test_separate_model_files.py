@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -162,6 +163,16 @@ def test_a_failed_download_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("demucs.pretrained.get_model", unreachable)
     with pytest.raises(MissingModel, match="couldn't be fetched"):
         describe(spec_of("htdemucs_ft", None, download=True))
+
+
+def test_a_server_of_weights_that_says_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A download that stands still is over after a while, in words; nothing waits for it for ever."""
+    monkeypatch.setattr("streamsrv.separate.weights._SILENCE_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        monkeypatch.setattr("demucs.pretrained.ROOT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        with pytest.raises(MissingModel, match="couldn't be fetched"):
+            load_model("htdemucs", None, download=True)
+    assert socket.getdefaulttimeout() is None
 
 
 def fill_hub_cache(home: Path, name: str, folder: str, signatures: list[str]) -> Path:

@@ -7,6 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from streamsrv.errors import MissingModel
+from streamsrv.separate.output import Output
 from streamsrv.separate.tracks import ALIASES, INSTRUMENTAL, Mixdown, to_pcm
 
 FOUR = ("drums", "bass", "other", "vocals")
@@ -81,3 +83,13 @@ def test_what_isnt_too_loud_is_rounded(samples: list[float], clip: str) -> None:
     planar = np.array([samples, samples[::-1]], np.float32)
     values = np.frombuffer(to_pcm(planar, clip), "<i2").reshape(-1, 2).T
     assert np.abs(values - planar.astype(float) * 32767).max() <= 0.5 + 2e-3  # floats of 32 bit
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+async def test_what_is_no_number_never_becomes_silence(wrong: float) -> None:
+    """Samples of a model that aren't numbers end the song, in words; 16 bit would make silence or a crack of them."""
+    stems = stems_of(len(FOUR))
+    stems[1, 0, 20] = wrong
+    output = Output([], Mixdown(FOUR), "clamp", clipped={}, counted=0)
+    with pytest.raises(MissingModel, match="aren't numbers"):
+        await output.write_stems(stems)
