@@ -27,6 +27,8 @@ from streamsrv.web.admission import Admission
 from streamsrv.workers.devices import Device, chosen_devices, find_gpus
 from streamsrv.workers.pool import DevicePool
 
+_JSON_REQUESTS = 4
+
 
 @dataclass(frozen=True, slots=True)
 class Separation:
@@ -76,7 +78,8 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
 
 def separate_work(house: House, parts: Separation) -> Work:
     work = parts.work
-    return Work(work.run, work.discard, work.settle, slots=house.config.separate.songs)
+    # So that an urgent song needn't wait until another one has ended: the devices take its windows first.
+    return Work(work.run, work.discard, work.settle, slots=house.config.separate.songs, urgent_slots=1)
 
 
 def callback_secret(config: Config) -> str:
@@ -110,6 +113,7 @@ def separate_api(house: House, parts: Separation) -> SeparateApi:
         catalog=Catalog(settings.repo, download=settings.download),
         guard=house.guard,
         admission=Admission(settings.max_requests, what="songs", retry_seconds=RETRY_SECONDS),
+        json_admission=Admission(_JSON_REQUESTS, what="large songs in JSON", retry_seconds=RETRY_SECONDS),
         limits=SeparateLimits(form=house.upload_limits(), json=house.json_limits()),
         defaults=Recipe(
             model=settings.model,

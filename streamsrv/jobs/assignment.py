@@ -53,9 +53,11 @@ class Work:
     `settle` removes what a completed job no longer needs, `discard` removes all files of a job. Both may be called
     again, and for a job that has none.
     Jobs of a kind that waits for others, as for downloads, have `slots` of their own, so that they hold up nobody.
+    Where these are taken, `urgent_slots` more are there for urgent jobs.
     """
 
     run: Callable[[Assignment], Awaitable[Mapping[str, Any] | None]]
     discard: Callable[[Job], Awaitable[None]]
     settle: Callable[[Job], Awaitable[None]] | None = None
     slots: int | None = None
+    urgent_slots: int = 0

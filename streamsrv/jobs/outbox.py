@@ -11,6 +11,9 @@ from streamsrv.jobs.job import Job
 from streamsrv.jobs.rows import read_job, to_json
 from streamsrv.jobs.submissions import Submission
 
+# Of a song that was asked for so often nobody reads them all.
+_SHOWN_MESSAGES = 100
+
 MessageState = Literal["waiting", "delivered", "gave up"]
 
 
@@ -131,7 +134,9 @@ class SqliteOutbox:
         return replayed
 
     async def messages_of(self, content: str, subject: str) -> list[Message]:
-        rows = await self._database.read("list_messages", {"content": content, "subject": subject})
+        rows = await self._database.read(
+            "list_messages", {"content": content, "subject": subject, "limit": _SHOWN_MESSAGES}
+        )
         messages = [_read_message(row) for row in rows]
         tried = await self._deliveries([message.id for message in messages])
         return [replace(message, deliveries=tuple(tried[message.id])) for message in messages]

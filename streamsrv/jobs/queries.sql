@@ -75,6 +75,7 @@ UPDATE jobs SET
 WHERE sequence = (
     SELECT sequence FROM jobs
     WHERE status = 'Pending' AND accepted_at IS NOT NULL AND kind IN (SELECT value FROM json_each(:kinds))
+        AND priority <= :least
     ORDER BY accepted_at + priority * :ageing_seconds, sequence LIMIT 1
 )
 RETURNING *;
@@ -221,6 +222,11 @@ ORDER BY sequence DESC LIMIT :limit;
 -- name: list_segments
 -- What a job has published, the init section first.
 SELECT segments.* FROM segments JOIN jobs ON jobs.sequence = segments.job WHERE jobs.id = :id ORDER BY number;
+
+-- name: list_segments_between
+-- Those of a job's segments whose names lie between two.
+SELECT segments.* FROM segments
+WHERE job = (SELECT sequence FROM jobs WHERE id = :id) AND name >= :first AND name < :behind ORDER BY number;
 
 -- name: get_segment
 -- One published segment.
@@ -413,9 +419,11 @@ SELECT min(next_at) AS next_at FROM outbox
 WHERE next_at IS NOT NULL AND host NOT IN (SELECT value FROM json_each(:busy));
 
 -- name: list_messages
--- The webhooks that were owed to a subject for a song, first asked for first.
-SELECT * FROM messages WHERE submission_content = :content AND submission_subject = :subject
-ORDER BY submission_sequence;
+-- The webhooks that were owed to a subject for a song, the last of them, first asked for first.
+SELECT * FROM (
+    SELECT * FROM messages WHERE submission_content = :content AND submission_subject = :subject
+    ORDER BY submission_sequence DESC LIMIT :limit
+) ORDER BY submission_sequence;
 
 -- name: list_deliveries
 -- Every try of these webhooks, first one first.

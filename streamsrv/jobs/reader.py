@@ -38,6 +38,11 @@ class SqliteJobReader:
     async def segments(self, job_id: str) -> list[Segment]:
         return [read_segment(row) for row in await self._database.read("list_segments", {"id": job_id})]
 
+    async def segments_in(self, job_id: str, folder: str) -> list[Segment]:
+        # "0" is the character behind "/".
+        values = {"id": job_id, "first": f"{folder}/", "behind": f"{folder}0"}
+        return [read_segment(row) for row in await self._database.read("list_segments_between", values)]
+
     async def segment(self, job_id: str, name: str) -> Segment | None:
         if (seen := self._seen.find(job_id, name)) is not None:
             return seen

@@ -13,7 +13,7 @@ import structlog
 from streamsrv.errors import DiskFull, Problem
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.attempt import RETRY_SECONDS, Attempt
-from streamsrv.jobs.job import Job, JobKind, Lease
+from streamsrv.jobs.job import Job, JobKind, Lease, Priority
 from streamsrv.jobs.retention import Retention
 from streamsrv.jobs.store import JobStore
 
@@ -125,8 +125,12 @@ class Runner:
             await self._queue_changed.wait()
 
     async def _fill_slots(self) -> None:
-        while (kinds := self._kinds_with_slots()) and not self._stopped.is_set():
-            lease = await self._store.claim(kinds)
+        await self._fill(Priority.BACKGROUND)
+        await self._fill(Priority.URGENT)
+
+    async def _fill(self, least: Priority) -> None:
+        while (kinds := self._kinds_with_slots(least)) and not self._stopped.is_set():
+            lease = await self._store.claim(kinds, least)
             if lease is None:
                 return
             task = self._group.create_task(self._attend(lease))
@@ -134,13 +138,14 @@ class Runner:
             task.add_done_callback(self._forget)
             await asyncio.sleep(0)  # a task that is cancelled before it has begun couldn't put its job back
 
-    def _kinds_with_slots(self) -> list[JobKind]:
-        """The kinds of which another job can be worked on now."""
+    def _kinds_with_slots(self, least: Priority) -> list[JobKind]:
+        """The kinds of which another job of the class `least`, or a more urgent one, can be worked on now."""
         running = Counter(job.kind for job in self._running.values())
         sharing = sum(count for kind, count in running.items() if self._works[kind].slots is None)
         kinds = []
         for kind, work in self._works.items():
             taken, most = (sharing, self._slots) if work.slots is None else (running[kind], work.slots)
+            most += work.urgent_slots if least is Priority.URGENT else 0
             if taken < most:
                 kinds.append(kind)
         return kinds

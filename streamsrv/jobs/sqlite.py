@@ -125,8 +125,9 @@ class SqliteJobStore(SqliteJobReader):
         rows = await self._change("refuse", {"id": job_id, "error": error})
         return rows[0] if rows else None
 
-    async def claim(self, kinds: Collection[JobKind]) -> Lease | None:
-        return await self._lease("claim", {"kinds": to_json(sorted(kinds)), "ageing_seconds": self._ageing_seconds})
+    async def claim(self, kinds: Collection[JobKind], least: Priority = Priority.BACKGROUND) -> Lease | None:
+        values = {"kinds": to_json(sorted(kinds)), "ageing_seconds": self._ageing_seconds, "least": least}
+        return await self._lease("claim", values)
 
     async def claim_upload(self, job_id: str) -> Lease | None:
         return await self._lease("claim_upload", {"id": job_id})

@@ -53,8 +53,10 @@ class JobStore(Protocol):
 
     # What a runner calls.
 
-    async def claim(self, kinds: Collection[JobKind]) -> Lease | None:
+    async def claim(self, kinds: Collection[JobKind], least: Priority = Priority.BACKGROUND) -> Lease | None:
         """Give the accepted job whose turn it is to exactly one runner, or return None.
+
+        Only of the class `least` or a more urgent one.
 
         Priority counts, and so does waiting: each ageing time that passes since acceptance makes up for one class.
         """
@@ -142,6 +144,9 @@ class JobStore(Protocol):
 
     async def segments(self, job_id: str) -> list[Segment]:
         """List what the job has published, by number, the init section first."""
+
+    async def segments_in(self, job_id: str, folder: str) -> list[Segment]:
+        """The same of those whose names begin with `folder` and a slash."""
 
     async def segment(self, job_id: str, name: str) -> Segment | None: ...
 

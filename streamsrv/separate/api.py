@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -33,6 +34,7 @@ from streamsrv.web.uploads import FilePart, UploadLimits, defer_continue, receiv
 
 _FORM = "multipart/form-data"
 _MESSAGE = "{message:msg_[0-9a-fA-F-]{1,64}}"
+_SMALL_BYTES = 4 << 20
 _ENQUEUED = "Song enqueued for separation"
 _KNOWN = "Song was separated already"
 
@@ -57,6 +59,7 @@ class SeparateApi:
         catalog: Catalog,
         guard: Guard,
         admission: Admission,
+        json_admission: Admission,
         limits: SeparateLimits,
         defaults: Recipe,
         public_url: str,
@@ -67,6 +70,7 @@ class SeparateApi:
         self._catalog = catalog
         self._guard = guard
         self._admission = admission
+        self._json_admission = json_admission
         self._limits = limits
         self._defaults = defaults
         self._public_url = public_url
@@ -115,13 +119,19 @@ class SeparateApi:
 
     async def _receive_json(self, request: web.Request, spool: Spool, origin: str) -> Order:
         read_query(request, ())
-        asked = await read_json(request, SongRequest, limits=self._limits.json)
-        callback_url = asked.callback.url if asked.callback is not None else None
-        order = await self._order(asked, "", callback_url, origin)
-        pieces = song_pieces(asked.mp3)
-        while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
-            await spool.append(piece)
+        with self._json_place(request):
+            asked = await read_json(request, SongRequest, limits=self._limits.json)
+            callback_url = asked.callback.url if asked.callback is not None else None
+            order = await self._order(asked, "", callback_url, origin)
+            pieces = song_pieces(asked.mp3)
+            while (piece := await asyncio.to_thread(next, pieces, None)) is not None:
+                await spool.append(piece)
         return order
+
+    def _json_place(self, request: web.Request) -> AbstractContextManager[None]:
+        """A body of JSON is in memory, several times over; of small ones there may be many."""
+        is_small = request.content_length is not None and request.content_length <= _SMALL_BYTES
+        return nullcontext() if is_small else self._json_admission.place()
 
     async def _order(self, options: SongOptions, filename: str, callback_url: str | None, origin: str) -> Order:
         if callback_url is not None:

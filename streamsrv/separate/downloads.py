@@ -144,8 +144,7 @@ class TrackFiles:
 
 async def track_segments(store: JobStore, job: Job, track: str) -> list[Segment]:
     """What is published of a track, its initialisation section first."""
-    begin = segment_name(track, "")
-    return [segment for segment in await store.segments(job.id) if segment.name.startswith(begin)]
+    return await store.segments_in(job.id, track)
 
 
 def segments_samples(segments: Sequence[Segment], sample_rate: int) -> int:

@@ -35,7 +35,7 @@ class StemPlaylists:
 
     async def track(self, job: Job, track: str) -> bytes:
         async def load() -> bytes:
-            rows = await self._store.segments(job.id)
+            rows = await self._store.segments_in(job.id, track)
             return (await asyncio.to_thread(_track, job, rows, track)).encode()
 
         return await self._hot.get(f"stems/{job.id}/{track} {job.revision}", load) or b""

@@ -503,6 +503,25 @@ async def test_segments_are_published_all_or_none(store):
     assert await store.segment("b", "init.mp4") is None
 
 
+async def test_segments_of_a_folder(store):
+    """Those of one folder are listed alone, whatever others are called."""
+    lease = await claim(store)
+    names = ["vocals/init.mp4", "vocals2/a.m4s", "vocals/a.m4s", "vocal/a.m4s", "vocals", "vocals.m4s"]
+    await store.add_segments(lease, [make_segment(number, name=name) for number, name in enumerate(names)])
+    assert [segment.name for segment in await store.segments_in("a", "vocals")] == ["vocals/init.mp4", "vocals/a.m4s"]
+    assert await store.segments_in("a", "none") == []
+    assert await store.segments_in("b", "vocals") == []
+
+
+async def test_only_the_urgent_can_be_claimed(store, clock):
+    """Claiming for a class leaves those that are less urgent where they are."""
+    await store.submit(make_job("b", accepted_at=clock(), priority=Priority.NORMAL))
+    assert await store.claim(KINDS, Priority.URGENT) is None
+    await store.submit(make_job("u", accepted_at=clock(), priority=Priority.URGENT))
+    assert (await store.claim(KINDS, Priority.URGENT)).job.id == "u"
+    assert (await store.claim(KINDS)).job.id == "b"
+
+
 async def test_dropped_segments_can_be_published_anew(store):
     """An attempt whose output differs starts from an empty list."""
     lease = await claim(store)

@@ -175,6 +175,24 @@ async def test_a_kind_with_slots_of_its_own_holds_up_nobody(store, studio):
     assert studio.most_working == 3
 
 
+async def test_an_urgent_job_has_a_slot_of_its_own(store, studio):
+    """Where all slots of its kind are taken an urgent job starts at once, one of them, and no other job does."""
+    song = Job(id="x", kind=JobKind.SEPARATE, created_at=time.time(), accepted_at=time.time())
+    for job_id in "abc":
+        await store.submit(replace(song, id=job_id))
+    studio.more = {JobKind.SEPARATE: Work(run=studio.run, discard=studio.discard, slots=2, urgent_slots=1)}
+    async with running(store, studio):
+        await until(lambda: len(studio.working) == 2)
+        for job_id in "uv":
+            await store.submit(replace(song, id=job_id, priority=Priority.URGENT))
+        await until(lambda: len(studio.working) == 3)
+        assert sorted(studio.working) == ["a", "b", "u"]
+        studio.go.set()
+        jobs = [await ended(store, job_id) for job_id in "abcuv"]
+    assert {job.status for job in jobs} == {JobStatus.COMPLETED}
+    assert studio.most_working == 3
+
+
 async def test_a_job_that_is_accepted_later_starts_at_once(store, studio):
     """An idle runner is woken by the acceptance; nobody has to tell it."""
     studio.go.set()
