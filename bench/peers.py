@@ -36,6 +36,23 @@ def take_turns(runs: int, sides: Mapping[str, Callable[[], Spent]]) -> dict[str,
     return spent
 
 
+def await_quiet(seconds: float = 60.0) -> None:
+    """Wait for a second in which nine tenths of all processors have nothing to do, but for so long at most."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        before = _processor_ticks()
+        time.sleep(1.0)
+        idle, total = (after - was for after, was in zip(_processor_ticks(), before, strict=True))
+        if idle > 0.9 * total:
+            return
+
+
+def _processor_ticks() -> tuple[int, int]:
+    """So long did the processors have nothing to do, of how long there were (proc(5), its line of all processors)."""
+    spent = [int(field) for field in Path("/proc/stat").read_text().splitlines()[0].split()[1:]]
+    return spent[3] + spent[4], sum(spent[:8])
+
+
 def medians(spent: Iterable[Spent]) -> Spent:
     rows = list(spent)
     return Spent(statistics.median(row.seconds for row in rows), statistics.median(row.cpu_seconds for row in rows))
@@ -150,11 +167,18 @@ def fetch(port: int, path: str) -> tuple[int, bytes]:
 
 def ended_job(port: int, job_id: str) -> dict[str, Any]:
     """The job once it is Completed; its events are listened to, so that waiting costs the server nothing."""
-    with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
-        connection.request("GET", f"/v1/stream/job/{job_id}/events")
-        for line in connection.getresponse():
-            if line.startswith(b"data:") and (job := json.loads(line[5:]))["status"] in ENDED:
-                if job["status"] != "Completed":
-                    raise SystemExit(f"the job ended otherwise: {job}")
-                return job
+    for job in follow_events(port, f"/v1/stream/job/{job_id}/events"):
+        if job["status"] in ENDED:
+            if job["status"] != "Completed":
+                raise SystemExit(f"the job ended otherwise: {job}")
+            return job
     raise SystemExit("the server ended the job's events before the job")
+
+
+def follow_events(port: int, path: str) -> Iterator[dict[str, Any]]:
+    """What a stream of server-sent events tells, one document after the other."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port)) as connection:
+        connection.request("GET", path)
+        for line in connection.getresponse():
+            if line.startswith(b"data:"):
+                yield json.loads(line[5:])

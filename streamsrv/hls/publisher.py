@@ -57,7 +57,13 @@ class Publisher:
         new = [segment for segment in made if segment.number not in self._published]
         if new:
             await self._storage.put_all([(segment.key, self._folder / segment.name) for segment in new])
-            await self._assignment.publish(new, progress=progress, segment_count=self._made[-1].number)
+            try:
+                await self._assignment.publish(new, progress=progress, segment_count=self._made[-1].number)
+            except DiskFull:
+                # Nothing lists them, and the end of the job needs the space to be written down.
+                for segment in new:
+                    await self._storage.remove(segment.key)
+                raise
 
     def _examine(self, numbers: Sequence[int]) -> list[Segment]:
         """Read each file through: is it whole, how long is it, what is its tag? Runs in a thread."""

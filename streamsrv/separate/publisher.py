@@ -84,7 +84,13 @@ class StemPublisher:
         new = [segment for segment in made if segment.number not in self._published]
         if new:
             await self._storage.put_all([(segment.key, self._folder / segment.name) for segment in new])
-            await self._assignment.publish(new, segment_count=pieces[-1])
+            try:
+                await self._assignment.publish(new, segment_count=pieces[-1])
+            except DiskFull:
+                # Nothing lists them, and the end of the job needs the space to be written down.
+                for segment in new:
+                    await self._storage.remove(segment.key)
+                raise
 
     def _differs(self, segment: Segment) -> bool:
         before = self._published.get(segment.number)
