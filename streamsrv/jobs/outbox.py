@@ -12,7 +12,7 @@ from streamsrv.jobs.rows import read_job, to_json
 from streamsrv.jobs.submissions import Submission
 
 # Of a song that was asked for so often nobody reads them all.
-_SHOWN_MESSAGES = 100
+_SHOWN_MESSAGES = 250
 
 MessageState = Literal["waiting", "delivered", "gave up"]
 
@@ -137,7 +137,7 @@ class SqliteOutbox:
         rows = await self._database.read(
             "list_messages", {"content": content, "subject": subject, "limit": _SHOWN_MESSAGES}
         )
-        messages = [_read_message(row) for row in rows]
+        messages = [_read_message(row) for row in reversed(rows)]
         tried = await self._deliveries([message.id for message in messages])
         return [replace(message, deliveries=tuple(tried[message.id])) for message in messages]
 

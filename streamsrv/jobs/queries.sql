@@ -419,11 +419,9 @@ SELECT min(next_at) AS next_at FROM outbox
 WHERE next_at IS NOT NULL AND host NOT IN (SELECT value FROM json_each(:busy));
 
 -- name: list_messages
--- The webhooks that were owed to a subject for a song, the last of them, first asked for first.
-SELECT * FROM (
-    SELECT * FROM messages WHERE submission_content = :content AND submission_subject = :subject
-    ORDER BY submission_sequence DESC LIMIT :limit
-) ORDER BY submission_sequence;
+-- The webhooks that were owed to a subject for a song, last asked for first.
+SELECT * FROM messages WHERE submission_content = :content AND submission_subject = :subject
+ORDER BY submission_sequence DESC LIMIT :limit;
 
 -- name: list_deliveries
 -- Every try of these webhooks, first one first.
