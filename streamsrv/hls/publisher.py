@@ -9,7 +9,7 @@ from streamsrv.errors import DiskFull, InternalError
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Segment
 from streamsrv.media.arguments import Encoding
-from streamsrv.media.checks import Counted, check_init_section, count_segment
+from streamsrv.media.checks import Counted, SegmentSum, check_init_section
 from streamsrv.storage.disk import is_full
 from streamsrv.storage.storage import Storage
 
@@ -42,8 +42,12 @@ class Publisher:
         self._prefix = prefix
         self._published: Mapping[int, Segment] = {segment.number: segment for segment in published}
         self._made: list[Segment] = []
-        self.counted = Counted(0, 0)
-        self._is_over = False  # there was a segment with nothing in it, which only the last one may be
+        self._sum = SegmentSum(encoding)
+
+    @property
+    def counted(self) -> Counted:
+        """What all segments hold together."""
+        return self._sum.counted
 
     async def add(self, numbers: Sequence[int], *, progress: float | None) -> None:
         """Publish the finished segments of these numbers. InternalError where one isn't whole, or DiskFull."""
@@ -83,14 +87,8 @@ class Publisher:
         for number in numbers:
             name = f"segment_{number:05}{self._encoding.codec.segment_suffix}"
             data = (self._folder / name).read_bytes()
-            counted = count_segment(data, self._encoding)
-            if self._is_over:
-                raise InternalError("A segment was not written completely.")
-            self._is_over = not counted.packets
-            if self._is_over:
-                continue
-            self.counted += counted
-            made.append(self._segment(number, name, data, counted.samples / self._encoding.sample_rate))
+            if (counted := self._sum.add(data)) is not None:
+                made.append(self._segment(number, name, data, counted.samples / self._encoding.sample_rate))
         return made
 
     def _segment(self, number: int, name: str, data: bytes, seconds: float) -> Segment:

@@ -59,6 +59,27 @@ class Counted:
         return Counted(self.packets + other.packets, self.samples + other.samples)
 
 
+class SegmentSum:
+    """What the segments of one encoder hold, which are read in their order; `counted` is the sum."""
+
+    def __init__(self, encoding: Encoding) -> None:
+        self.counted = Counted(0, 0)
+        self._encoding = encoding
+        self._is_over = False
+
+    def add(self, data: bytes) -> Counted | None:
+        """Read a segment through; None for one with nothing in it, which only the last one may be.
+
+        Raises InternalError where it isn't whole.
+        """
+        counted = count_segment(data, self._encoding)
+        if self._is_over:
+            raise InternalError("A segment was not written completely.")
+        self._is_over = not counted.packets
+        self.counted += counted
+        return None if self._is_over else counted
+
+
 def count_segment(data: bytes, encoding: Encoding) -> Counted:
     """Read a segment through; only the last one may hold nothing.
 

@@ -9,7 +9,7 @@ from streamsrv.errors import DiskFull, InternalError
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Segment
 from streamsrv.media.arguments import Encoding
-from streamsrv.media.checks import Counted, check_init_section, count_segment
+from streamsrv.media.checks import Counted, SegmentSum, check_init_section
 from streamsrv.storage.disk import is_full
 from streamsrv.storage.storage import Storage
 
@@ -57,9 +57,12 @@ class StemPublisher:
         self._finished = [0] * len(self._tracks)
         self._pieces = 0
         self._publishing = asyncio.Lock()
-        self.counted = [Counted(0, 0)] * len(self._tracks)
-        # There was a segment with nothing in it, which only the last one may be.
-        self._is_over = [False] * len(self._tracks)
+        self._sums = [SegmentSum(encoding) for _ in self._tracks]
+
+    @property
+    def counted(self) -> list[Counted]:
+        """What all segments of each track hold together."""
+        return [track.counted for track in self._sums]
 
     async def add(self, track: int, numbers: Sequence[int]) -> None:
         """Note that these segments of a track are finished, and publish the pieces that all tracks have now.
@@ -114,14 +117,8 @@ class StemPublisher:
         for piece in pieces:
             name = f"segment_{piece:05}{self._encoding.codec.segment_suffix}"
             data = self._read(track, name)
-            counted = count_segment(data, self._encoding)
-            if self._is_over[track]:
-                raise InternalError("A segment was not written completely.")
-            self._is_over[track] = not counted.packets
-            if self._is_over[track]:
-                continue
-            self.counted[track] += counted
-            made.append(self._segment(piece, track, name, data, counted.samples / self._encoding.sample_rate))
+            if (counted := self._sums[track].add(data)) is not None:
+                made.append(self._segment(piece, track, name, data, counted.samples / self._encoding.sample_rate))
         return made
 
     def _read(self, track: int, name: str) -> bytes:
