@@ -5,7 +5,9 @@ the process of a device, what comes back is overlapped and added, and each stret
 encoders at once, as FLAC segments and as MP3. So memory doesn't grow with the length, and the stems are the same as
 those of Demucs itself. After a crash the song goes on behind the last segment that was published.
 
-`intake` takes a song in, `work` does the job, `separation` runs the windows, `overlap` adds them up, `model` is what
-the child knows of Demucs, `encoders` and `publisher` bring the stems out, `callbacks` tells who asked, `schema` has
-the requests and replies, `api` the routes.
+`intake` takes a song in, `songs` finds the job that answers for one, `work` does it: `listening` decodes (`measure` in
+a child, `tape` here), `separation` runs the windows, `overlap` adds them up, `making` brings the tracks out by
+`output`, `encoders` and `publisher`. `model`, `weights` and `kernels` are what a device's process knows of Demucs,
+`settings` what crosses to it, `catalog` which models there are. `playlists` and `downloads` are what is served,
+`tracks` what tracks are, `callbacks` what is told; `schema` has requests and replies, `api` and `serving` the routes.
 """

@@ -83,7 +83,8 @@ class _Attention(nn.Module):
         self, query: Tensor, key: Tensor, value: Tensor, attn_mask: Tensor | None = None, **options: Any
     ) -> tuple[Tensor, None]:
         if attn_mask is not None or options.get("key_padding_mask") is not None or options.get("need_weights", True):
-            raise NotImplementedError("An attention with masks, or whose weights are wanted.")
+            # Demucs gives masks to its sparse attention only, which is no nn.MultiheadAttention and isn't replaced.
+            raise ValueError("This attention takes no masks, and doesn't tell its weights.")
         queries, keys, values = self._query(query), self._key(key), self._value(value)
         size = queries.shape[-1] // self._heads
         heads = [slice(start, start + size) for start in range(0, queries.shape[-1], size)]

@@ -236,7 +236,7 @@ def test_too_large_a_batch_is_halved(repo: Path, monkeypatch: pytest.MonkeyPatch
         separate(spec_of(repo, "plain"), 0, pieces, spans, halved)
 
 
-@pytest.mark.skipif(not can_quicken(), reason="torch was built without oneDNN")
+@pytest.mark.skipif(not can_quicken(), reason="torch was built without oneDNN, so that no layer is ever replaced")
 def test_quicker_layers_do_the_same() -> None:
     """All layers of a transformer are replaced, and what they give is as near to the truth as what torch's own give."""
     plain, quick = small_model(t_layers=4), small_model(t_layers=4)
@@ -249,3 +249,6 @@ def test_quicker_layers_do_the_same() -> None:
     for ours, theirs in zip(made, expected, strict=True):
         assert torch.allclose(ours, theirs, atol=EXACT)
         assert not torch.equal(ours, torch.zeros_like(ours))
+    attention = next(layer for layer in quick.modules() if type(layer).__name__ == "_Attention")
+    with pytest.raises(ValueError, match="no masks"):
+        attention(x, x, x)  # its weights are wanted, unless one says otherwise
