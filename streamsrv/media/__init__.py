@@ -5,6 +5,7 @@ container by its first bytes, `probe` and `film` ask ffprobe what a file holds, 
 promises (with `chunks` for files that are made of them); `material` is all that for one file, whole or growing.
 `encoding` settles every number of an encoding, `arguments` turns that and a `cut` into an argv, `ffmpeg` runs it as a
 supervised `child` with its `feed` (`decoder` gives its samples, `blocking` runs it in processes that may wait), in a
-`sandbox` where the host allows one; `tools` are the programs of this machine. `mpegts` and `fmp4` count what a finished segment really holds, `checks`
+`sandbox` where the host allows one; `tools` are the programs of this machine. `mpegts` and `fmp4` count what a
+finished segment really holds, `checks`
 decides whether the result is whole, `playlist` writes it down for players.
 """
