@@ -16,15 +16,18 @@ SHARED      := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 # pytest's status where ARGS leave no test.
 NO_TEST     := 5
 
-# System packages by the program or library that shows they are there: name=debian-package.
-# libatomic is what the Node.js inside playwright needs.
+# System packages by the program, library or file that shows they are there: name=debian-package.
+# libatomic is what the Node.js inside playwright needs. Songs to train and to test on are played by the last three.
+SOUNDFONTS     := /usr/share/sounds/sf2
 SERVE_PROGRAMS := ffmpeg=ffmpeg
 TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl \
-                  libatomic.so.1=libatomic1
+                  libatomic.so.1=libatomic1 fluidsynth=fluidsynth espeak-ng=espeak-ng \
+                  $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont
+TRAIN_PROGRAMS := $(TEST_PROGRAMS) $(SOUNDFONTS)/FluidR3_GM.sf2=fluid-soundfont-gm
 BENCH_PROGRAMS := ffmpeg=ffmpeg nginx=nginx-light wrk=wrk curl=curl
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench setup clean system-serve system-test system-bench
+.PHONY: help serve test lint bench setup training clean system-serve system-test system-bench system-train
 
 help: ## Show the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +53,9 @@ bench: system-bench $(VENV)/.test static/vendor/hls.min.js ## Run us and a peer 
 
 setup: system-test $(VENV)/.test static/vendor/hls.min.js node_modules/.dev ## Install all that serving and testing need
 
+training: system-train $(VENV)/.test ## Install what making songs and training a model on them needs: see training/README.md
+	@echo "next: training/README.md"
+
 clean: ## Remove what was installed and built; the data directory stays
 	rm -rf $(VENV) node_modules static/vendor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 
@@ -58,6 +64,7 @@ define install_missing
 	@missing=""; for pair in $(1); do name=$${pair%%=*}; \
 	  case $$name in \
 	    *.so.*) /sbin/ldconfig -p | grep -qF $$name;; \
+	    /*) test -e $$name;; \
 	    *) command -v $$name >/dev/null 2>&1;; \
 	  esac || missing="$$missing $${pair##*=}"; \
 	done; \
@@ -74,6 +81,9 @@ system-serve:
 system-test:
 	$(call install_missing,$(TEST_PROGRAMS))
 
+system-train:
+	$(call install_missing,$(TRAIN_PROGRAMS))
+
 system-bench:
 	$(call install_missing,$(BENCH_PROGRAMS))
 
@@ -88,7 +98,7 @@ $(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Python packages, with what tests need"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,test]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,training,test]'
 	@touch $@ $(VENV)/.serve
 
 # The page plays through hls.js. Without npm it uses the browser's own HLS, so its absence is no error when serving.

@@ -1,0 +1,167 @@
+"""A training of very short pieces: it learns, stops, goes on, and becomes a file."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("demucs", reason="training needs the extra separate")
+
+import torch
+from demucs.hf import load_safetensors_model
+from safetensors import safe_open
+
+from training import export as exporting
+from training import train as training
+from training.checkpoint import Checkpoint, load
+from training.journal import FILE as LOG
+from training.network import arguments, build, copied
+from training.songs.score import RATE
+from training.train import Learner, Plan, train
+
+ROOT = Path(__file__).resolve().parents[2]
+SEGMENT = Fraction(1, 5)
+
+
+class StopAt(threading.Event):
+    """Set when it was asked so often."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__()
+        self._left = step
+
+    def is_set(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+@pytest.fixture
+def songs(tmp_path: Path) -> Path:
+    folder = tmp_path / "songs"
+    folder.mkdir()
+    rng = np.random.default_rng(2)
+    for name in "ab":
+        np.save(folder / f"{name}.npy", rng.integers(-8000, 8000, (4, 2, 20_000), np.int16))
+    return folder
+
+
+def plan(songs: Path, out: Path, **options: object) -> Plan:
+    options = {"steps": 4, "batch": 1, "segment": SEGMENT, "precision": "float32", "device": "cpu", **options}
+    return Plan(songs, out, **options)
+
+
+def lines(run: Path) -> list[dict]:
+    return [json.loads(line) for line in (run / LOG).read_text().splitlines()]
+
+
+def test_the_learning_rate_ends_at_nothing() -> None:
+    """It rises over the first steps and falls to 0 by whichever end is nearer."""
+    by_steps = Plan(Path(), Path(), steps=1000, learning_rate=1.0, warmup=10)
+    rates = [by_steps.rate(step, 0) for step in range(1001)]
+    assert rates[0] == pytest.approx(0.1)
+    assert max(rates) == pytest.approx(1, abs=0.001)
+    assert rates[500] == pytest.approx(0.5)
+    assert rates[-1] == 0
+    by_time = Plan(Path(), Path(), steps=1000, minutes=2, learning_rate=1.0)
+    assert by_time.rate(100, 60) == pytest.approx(0.5)
+    assert by_time.rate(100, 120) == 0
+
+
+def test_it_goes_on_where_it_stopped(songs: Path, tmp_path: Path) -> None:
+    """Stopped and started again, it comes to the weights that it comes to in one go."""
+    whole = train(plan(songs, tmp_path / "whole"), threading.Event())
+    stopped = train(plan(songs, tmp_path / "parts"), StopAt(2))
+    assert stopped.step == 2
+    done = train(plan(songs, tmp_path / "parts"), threading.Event())
+    assert done.step == whole.step == 4
+    assert done.audio_seconds == pytest.approx(4 * SEGMENT)
+    for name, weight in whole.average.items():
+        assert torch.allclose(weight, done.average[name], atol=1e-6), name
+        assert torch.allclose(whole.model[name], done.model[name], atol=1e-5), name
+
+
+def test_it_learns(tmp_path: Path) -> None:
+    """Of four tones, which it hears again and again, it tells one from the other better and better."""
+    made_with = arguments("c24", SEGMENT)
+    weights = build(made_with, 1).state_dict()
+    learner = Learner(plan(tmp_path, tmp_path), Checkpoint(made_with, 1, weights, copied(weights)))
+    angle = 2 * np.pi * np.arange(int(SEGMENT * RATE)) / RATE
+    tones = 0.2 * np.sin(np.array([5000, 80, 700, 2000])[:, None, None] * angle)
+    pieces = np.repeat(tones, 2, axis=1)[None].astype(np.float32)
+    losses = [learner.learn(pieces, 2e-3)[0] for _ in range(16)]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def test_it_measures_songs_that_it_never_hears(songs: Path, tmp_path: Path) -> None:
+    """At the end the ratio of each stem is in the log; measuring changes no weights."""
+    measured = train(plan(songs, tmp_path / "a", held_out=songs, minutes_per_check=0.0), threading.Event())
+    alone = train(plan(songs, tmp_path / "b"), threading.Event())
+    found = [line["sdr"] for line in lines(tmp_path / "a") if "sdr" in line]
+    assert len(found) == 5
+    assert set(found[-1]) == {"drums", "bass", "other", "vocals", "mean"}
+    assert all(torch.allclose(weight, alone.model[name], atol=1e-5) for name, weight in measured.model.items())
+
+
+def test_another_shape_needs_another_run(songs: Path, tmp_path: Path) -> None:
+    """What was begun with one shape isn't gone on with as another."""
+    train(plan(songs, tmp_path / "run", steps=1), threading.Event())
+    with pytest.raises(ValueError, match="another shape"):
+        train(plan(songs, tmp_path / "run", shape="c32"), threading.Event())
+
+
+def test_an_end_must_be_named(songs: Path, tmp_path: Path) -> None:
+    """Without a number of steps or minutes it would never be done."""
+    told = CliRunner().invoke(training.main, [str(songs), "--out", str(tmp_path / "run")])
+    assert told.exit_code == 2
+    assert "--time-limit" in told.output
+
+
+def test_a_signal_saves(songs: Path, tmp_path: Path) -> None:
+    """SIGTERM ends it well, with what it has learnt until then."""
+    run = tmp_path / "run"
+    argv = [sys.executable, "-m", "training.train", str(songs), "--out", str(run), "--time-limit", "5"]
+    options = ["--batch", "1", "--segment", "1/5", "--threads", "1"]
+    with subprocess.Popen([*argv, *options], cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}) as child:
+        deadline = time.monotonic() + 90
+        while not (run / LOG).exists():
+            assert time.monotonic() < deadline
+            assert child.poll() is None
+            time.sleep(0.05)
+        child.send_signal(signal.SIGTERM)
+        assert child.wait(60) == 0
+    saved = load(run)
+    assert saved is not None
+    assert saved.audio_seconds == pytest.approx(saved.step * SEGMENT)
+
+
+def test_an_export_is_what_was_learnt(songs: Path, tmp_path: Path) -> None:
+    """Demucs reads the averaged weights as float16 had them, with the segment of the training."""
+    run, file = tmp_path / "run", tmp_path / "small.safetensors"
+    done: Checkpoint = train(plan(songs, run, steps=2), threading.Event())
+    told = CliRunner().invoke(exporting.main, [str(run), str(file)])
+    assert told.exit_code == 0, told.output
+    assert f"{file.stat().st_size / 1e6:.2f} MB, of step 2" in told.output
+    model = load_safetensors_model(file)
+    assert model.segment == SEGMENT
+    assert model.sources == ["drums", "bass", "other", "vocals"]
+    for name, weight in model.state_dict().items():
+        assert torch.equal(weight, done.average[name].half().float()), name
+    with safe_open(file, "pt") as opened:
+        assert json.loads(opened.metadata()["training"])["steps"] == 2
+    assert [path.name for path in tmp_path.glob("small*")] == [file.name]
+
+
+def test_nothing_trained_is_nothing_exported(tmp_path: Path) -> None:
+    """A folder without a checkpoint is told."""
+    told = CliRunner().invoke(exporting.main, [str(tmp_path), str(tmp_path / "small.safetensors")])
+    assert told.exit_code == 1
+    assert "no training" in told.output

@@ -1,0 +1,1 @@
+"""Songs made by rules and sounded by synthesis, each stem apart."""

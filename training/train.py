@@ -1,0 +1,222 @@
+"""`python -m training.train SONGS --out RUN`: train the model on a folder of songs, or go on where RUN stopped."""
+
+import math
+import os
+import signal
+import statistics
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import torch
+from demucs.apply import apply_model
+from torch.nn.functional import l1_loss
+
+from training.checkpoint import Checkpoint, load, save
+from training.dataset import Batches, list_songs, read_song
+from training.journal import Clock, Journal
+from training.measures import sdr
+from training.network import SHAPES, arguments, averaged, build, copied, pick_device, pick_precision, set_up_cpu
+from training.songs.score import RATE, STEMS
+
+_MOST_HELD_OUT = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to train. It ends after `steps` or `minutes`, whichever is first; the learning rate falls to 0 until then."""
+
+    songs: Path
+    out: Path
+    steps: int | None = None
+    minutes: float | None = None
+    batch: int = 4
+    segment: Fraction = Fraction(4)
+    shape: str = "c24"
+    seed: int = 1
+    learning_rate: float = 1e-3
+    warmup: int = 50
+    clip: float = 1.0
+    device: str = "auto"
+    precision: str = "auto"
+    threads: int = 0
+    held_out: Path | None = None
+    minutes_per_check: float = 15.0
+    minutes_per_checkpoint: float = 5.0
+
+    def progress(self, step: int, seconds: float) -> float:
+        """From 0 to 1, the end."""
+        by_steps = step / self.steps if self.steps else 0.0
+        by_time = seconds / 60 / self.minutes if self.minutes else 0.0
+        return min(1.0, max(by_steps, by_time))
+
+    def rate(self, step: int, seconds: float) -> float:
+        """The learning rate of a step: up in a line, down as half a cosine."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        return self.learning_rate * rise * (1 + math.cos(math.pi * self.progress(step, seconds))) / 2
+
+
+class Learner:
+    """A model while it learns. Whatever it knows is in `checkpoint`."""
+
+    def __init__(self, plan: Plan, checkpoint: Checkpoint) -> None:
+        self._plan, self.checkpoint = plan, checkpoint
+        self._device = pick_device(plan.device)
+        self._dtype = pick_precision(plan.precision, self._device)
+        self._model = build(checkpoint.made_with, checkpoint.seed).to(self._device)
+        self._model.load_state_dict(checkpoint.model)
+        # These are the model's own from here on: what it learns is in the checkpoint.
+        checkpoint.model = self._model.state_dict()
+        checkpoint.average = {name: weight.to(self._device) for name, weight in checkpoint.average.items()}
+        self._optimizer = torch.optim.Adam(self._model.parameters(), lr=plan.learning_rate, fused=True)
+        if checkpoint.optimizer:
+            self._optimizer.load_state_dict(checkpoint.optimizer)
+
+    def __str__(self) -> str:
+        """In words, for the log."""
+        weights = sum(weight.numel() for weight in self._model.parameters())
+        return f"{weights / 1e6:.2f} million weights, {self._device}, {str(self._dtype).removeprefix('torch.')}"
+
+    def learn(self, pieces: np.ndarray, rate: float) -> tuple[float, float]:
+        """A step with pieces [piece, stem, channel, sample]: the loss before it, and the norm of its gradient.
+
+        A gradient that isn't finite is left out: one would spoil all weights.
+        """
+        stems = torch.from_numpy(pieces).to(self._device)
+        self._model.train()
+        with self._computing():
+            estimate = self._model(stems.sum(1))
+        loss = l1_loss(estimate.float(), stems)
+        loss.backward()  # type: ignore[no-untyped-call]
+        norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._plan.clip))
+        if math.isfinite(norm):
+            for group in self._optimizer.param_groups:
+                group["lr"] = rate
+            self._optimizer.step()
+            averaged(self.checkpoint.average, self._model, self.checkpoint.step)
+        self._optimizer.zero_grad()
+        self.checkpoint.step += 1
+        self.checkpoint.audio_seconds += pieces.shape[0] * pieces.shape[-1] / RATE
+        return float(loss.detach()), norm
+
+    def check(self, songs: list[Path]) -> dict[str, float]:
+        """The SDR of each stem in dB, the mean over whole songs, with the average of the weights."""
+        learnt = copied(self._model.state_dict())
+        self._model.load_state_dict(self.checkpoint.average)
+        self._model.eval()
+        try:
+            found = [self._measured(read_song(song)) for song in songs]
+        finally:
+            self._model.load_state_dict(learnt)
+        means = {stem: statistics.fmean(values) for stem, *values in zip(STEMS, *found, strict=True)}
+        return {stem: round(value, 2) for stem, value in (means | {"mean": statistics.fmean(means.values())}).items()}
+
+    def save(self) -> None:
+        """Into the folder of the run."""
+        self.checkpoint.optimizer = self._optimizer.state_dict()
+        save(self.checkpoint, self._plan.out)
+
+    def _measured(self, stems: np.ndarray) -> list[float]:
+        mix = torch.from_numpy(stems.sum(0))[None]
+        with torch.inference_mode(), self._computing():
+            estimate = apply_model(self._model, mix, shifts=0, device=self._device)[0].float().cpu().numpy()
+        return [sdr(true, estimated) for true, estimated in zip(stems, estimate, strict=True)]
+
+    def _computing(self) -> torch.autocast:
+        return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
+
+
+def train(plan: Plan, stop: threading.Event) -> Checkpoint:
+    """Train until the plan's end or `stop`, and save what came of it.
+
+    Raises ValueError for a run that was begun with another shape, segment or seed.
+    """
+    plan.out.mkdir(parents=True, exist_ok=True)
+    learner = Learner(plan, _begun(plan))
+    done = learner.checkpoint
+    journal = Journal(plan.out, done)
+    samples = int(plan.segment * RATE)
+    with Batches(plan.songs, plan.seed, batch=plan.batch, samples=samples, first_step=done.step) as batches:
+        journal.begun(f"{learner}; {batches.songs} songs; from step {done.step}", plan)
+        clock = Clock(done)
+        for pieces in batches:
+            if stop.is_set() or plan.progress(done.step, done.seconds) >= 1:
+                break
+            rate = plan.rate(done.step, done.seconds)
+            journal.learnt(*learner.learn(pieces, rate), rate)
+            clock.tick()
+            if clock.rings("check", plan.minutes_per_check):
+                journal.checked(_checked(plan, learner))
+            if clock.rings("checkpoint", plan.minutes_per_checkpoint):
+                learner.save()
+    learner.save()
+    if not stop.is_set():
+        journal.checked(_checked(plan, learner))
+    journal.say(f"stopped at step {done.step}, after {done.seconds / 60:.1f} minutes")
+    return done
+
+
+def _begun(plan: Plan) -> Checkpoint:
+    made_with = arguments(plan.shape, plan.segment)
+    begun = load(plan.out)
+    if begun is None:
+        weights = build(made_with, plan.seed).state_dict()
+        return Checkpoint(made_with, plan.seed, weights, copied(weights))
+    if (begun.made_with, begun.seed) != (made_with, plan.seed):
+        raise ValueError(f"{plan.out} was begun with another shape, segment or seed: {begun.made_with}, {begun.seed}")
+    return begun
+
+
+def _checked(plan: Plan, learner: Learner) -> dict[str, float]:
+    return learner.check(list(list_songs(plan.held_out)[:_MOST_HELD_OUT])) if plan.held_out else {}
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[threading.Event]:
+    """Set by SIGTERM and SIGINT: the step that runs is finished."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@click.command(context_settings={"show_default": True})
+@click.argument("songs", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder of the run.")
+@click.option("--steps", type=click.IntRange(1), help="End after so many.")
+@click.option("--time-limit", "minutes", type=float, help="End after so many minutes, all starts of a run together.")
+@click.option("--batch", default=4, help="Pieces per step.")
+@click.option("--segment", type=Fraction, default="4", help="Seconds of a piece, and of the model's windows.")
+@click.option("--shape", type=click.Choice(list(SHAPES)), default="c24", help="Of the network.")
+@click.option("--seed", default=1, help="Of the first weights and of all batches.")
+@click.option("--learning-rate", default=1e-3, help="The highest.")
+@click.option("--device", default="auto", help="cpu, cuda, or auto.")
+@click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
+@click.option("--threads", type=int, default=lambda: os.cpu_count() or 1, show_default="all", help="Of the CPU.")
+@click.option(
+    "--held-out", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Songs to measure with."
+)
+@click.option("--minutes-per-check", default=15.0, help="How often these are separated.")
+def main(**plan: Any) -> None:
+    """Train on the songs NAME.npy in SONGS. SIGTERM or Ctrl-C saves and stops; the same command goes on from there."""
+    if not plan["steps"] and not plan["minutes"]:
+        raise click.UsageError("Say when to end: --steps, --time-limit or both.")
+    set_up_cpu(plan["threads"])
+    with _stopped_by_signals() as stop:
+        try:
+            train(Plan(**plan), stop)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from error
+
+
+if __name__ == "__main__":
+    main()
