@@ -38,20 +38,20 @@ class Tuning:
 
     # Medians see what lies for half of so long, or stands over half of such a band.
     lying_seconds: float = 0.4
-    upright_hz: float = 300.0
+    upright_hz: float = 375.0
     # How much the upright part counts beside the lying one.
-    drums_weight: float = 1.0
+    drums_weight: float = 1.25
     drums_power: float = 1.2
     # Half of what is at `bass_hz` is bass.
     bass_hz: float = 180.0
     bass_power: float = 10.0
     # What speaks against a voice: it isn't in the middle, or it stays as it is for long.
-    centre_power: float = 8.0
-    steady_seconds: float = 0.6
-    restless_power: float = 0.7
+    centre_power: float = 6.4
+    steady_seconds: float = 1.46
+    restless_power: float = 0.56
     vocals_weight: float = 1.4
     vocals_low_hz: float = 160.0
-    vocals_high_hz: float = 8000.0
+    vocals_high_hz: float = 10_000.0
 
 
 DEFAULT = Tuning()

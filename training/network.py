@@ -3,9 +3,11 @@
 import ctypes
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import torch
+from demucs.hf import load_safetensors_model
 from demucs.htdemucs import HTDemucs
 
 from training.songs.score import RATE, STEMS
@@ -32,6 +34,17 @@ def build(made_with: dict[str, Any], seed: int) -> Any:
     """An HTDemucs that has learnt nothing, the same one for the same seed."""
     torch.manual_seed(seed)
     return HTDemucs(**made_with)
+
+
+def weights_of(file: Path, made_with: dict[str, Any]) -> State:
+    """The weights of a model that was exported. Raises ValueError where it is made with anything else."""
+    model = load_safetensors_model(file)
+    own, wanted = model.state_dict(), build(made_with, 0).state_dict()
+    if model.segment != made_with["segment"] or {n: w.shape for n, w in own.items()} != {
+        name: weight.shape for name, weight in wanted.items()
+    }:
+        raise ValueError(f"{file} is a model of another shape or segment.")
+    return {name: weight.float() for name, weight in own.items()}
 
 
 def averaged(average: State, model: HTDemucs, step: int) -> None:

@@ -24,6 +24,7 @@ from training.measures import Samples
 from training.songs.score import STEMS
 from training.soundfiles import read_sound, wav
 
+_CANDIDATE = "candidate"
 _POLL_SECONDS = 0.1
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -64,13 +65,17 @@ def server(url: str, model: str | None) -> Iterator[Separate]:
 
 @contextmanager
 def own_server(weights: Path) -> Iterator[Separate]:
-    """A server of our own on this machine, whose folder of models is that of the file `weights`."""
+    """A server of our own on this machine, whose folder of models has the file `weights` alone."""
     with TemporaryDirectory(prefix="streamsrv-evaluate-") as folder:
+        # By another name: the server's own model keeps its name for itself.
+        repo = Path(folder) / "models"
+        repo.mkdir()
+        (repo / f"{_CANDIDATE}.safetensors").symlink_to(weights.resolve())
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             port = probe.getsockname()[1]
         address = ["--host", "127.0.0.1", "--port", str(port), "--data-dir", str(Path(folder) / "data")]
-        models = {"MODEL_REPO": str(weights.parent.resolve()), "MODEL": weights.stem}
+        models = {"MODEL_REPO": str(repo), "MODEL": _CANDIDATE}
         settings = {f"STREAMSRV_SEPARATE__{name}": value for name, value in models.items()}
         log = Path(folder) / "log"
         with log.open("wb") as output:
@@ -79,7 +84,7 @@ def own_server(weights: Path) -> Iterator[Separate]:
         try:
             url = f"http://127.0.0.1:{port}"
             asyncio.run(_await_health(url, child))
-            with server(url, weights.stem) as separate:
+            with server(url, _CANDIDATE) as separate:
                 yield separate
         except SeparationFailed as error:
             raise SeparationFailed(f"{error}\n{log.read_text(errors='replace')[-3000:]}") from error

@@ -16,13 +16,23 @@ import click
 import numpy as np
 import torch
 from demucs.apply import apply_model
-from torch.nn.functional import l1_loss
 
 from training.checkpoint import Checkpoint, load, save
 from training.dataset import Batches, list_songs, read_song
 from training.journal import Clock, Journal
+from training.loss import LOSSES
 from training.measures import sdr
-from training.network import SHAPES, arguments, averaged, build, copied, pick_device, pick_precision, set_up_cpu
+from training.network import (
+    SHAPES,
+    arguments,
+    averaged,
+    build,
+    copied,
+    pick_device,
+    pick_precision,
+    set_up_cpu,
+    weights_of,
+)
 from training.songs.score import RATE, STEMS
 
 _MOST_HELD_OUT = 6
@@ -39,10 +49,12 @@ class Plan:
     batch: int = 4
     segment: Fraction = Fraction(4)
     shape: str = "c24"
+    loss: str = "ratio"
+    begin_with: Path | None = None
     seed: int = 1
     learning_rate: float = 1e-3
     warmup: int = 50
-    clip: float = 1.0
+    clip: float = 5.0
     device: str = "auto"
     precision: str = "auto"
     threads: int = 0
@@ -92,7 +104,7 @@ class Learner:
         self._model.train()
         with self._computing():
             estimate = self._model(stems.sum(1))
-        loss = l1_loss(estimate.float(), stems)
+        loss = LOSSES[self._plan.loss](estimate.float(), stems)
         loss.backward()  # type: ignore[no-untyped-call]
         norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._plan.clip))
         if math.isfinite(norm):
@@ -166,7 +178,9 @@ def _begun(plan: Plan) -> Checkpoint:
     made_with = arguments(plan.shape, plan.segment)
     begun = load(plan.out)
     if begun is None:
-        weights = build(made_with, plan.seed).state_dict()
+        weights = (
+            weights_of(plan.begin_with, made_with) if plan.begin_with else build(made_with, plan.seed).state_dict()
+        )
         return Checkpoint(made_with, plan.seed, weights, copied(weights))
     if (begun.made_with, begun.seed) != (made_with, plan.seed):
         raise ValueError(f"{plan.out} was begun with another shape, segment or seed: {begun.made_with}, {begun.seed}")
@@ -197,6 +211,12 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 @click.option("--batch", default=4, help="Pieces per step.")
 @click.option("--segment", type=Fraction, default="4", help="Seconds of a piece, and of the model's windows.")
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="c24", help="Of the network.")
+@click.option("--loss", type=click.Choice(list(LOSSES)), default="ratio", help="What is made small.")
+@click.option(
+    "--begin-with",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A model of the same shape, NAME.safetensors, to learn on from; else from nothing.",
+)
 @click.option("--seed", default=1, help="Of the first weights and of all batches.")
 @click.option("--learning-rate", default=1e-3, help="The highest.")
 @click.option("--device", default="auto", help="cpu, cuda, or auto.")

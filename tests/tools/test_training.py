@@ -160,6 +160,17 @@ def test_an_export_is_what_was_learnt(songs: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.glob("small*")] == [file.name]
 
 
+def test_it_begins_with_a_model(songs: Path, tmp_path: Path) -> None:
+    """What was exported can be learnt on from, by a run of its own; a model of another segment can't."""
+    file = tmp_path / "small.safetensors"
+    exporting.export(train(plan(songs, tmp_path / "one", steps=2), threading.Event()), file)
+    done = train(plan(songs, tmp_path / "two", steps=1, begin_with=file, learning_rate=0.0), threading.Event())
+    for name, weight in load_safetensors_model(file).state_dict().items():
+        assert torch.allclose(weight.float(), done.average[name], atol=1e-6), name
+    with pytest.raises(ValueError, match="another shape or segment"):
+        train(plan(songs, tmp_path / "three", begin_with=file, segment=Fraction(1, 4)), threading.Event())
+
+
 def test_nothing_trained_is_nothing_exported(tmp_path: Path) -> None:
     """A folder without a checkpoint is told."""
     told = CliRunner().invoke(exporting.main, [str(tmp_path), str(tmp_path / "small.safetensors")])

@@ -1,6 +1,8 @@
 """The songs that the built-in model learns from, with FluidSynth and the smaller soundfont."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from training.songs.score import RATE
 
 SMALL_SOUNDFONT = ("TimGM6mb.sf2",)
 SECONDS = 8.0
+ROOT = Path(__file__).resolve().parents[2]
 
 pytestmark = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="FluidSynth isn't installed")
 
@@ -61,3 +64,10 @@ def test_the_command_leaves_what_is_there(tmp_path: Path) -> None:
     assert files[1].stat().st_mtime_ns == before
     assert {file.name for file in tmp_path.iterdir()} == {"000001.npy", "000002.npy", "songs.jsonl"}
     assert np.array_equal(np.load(files[0]), stems)
+
+
+def test_the_command_as_it_is_run(tmp_path: Path) -> None:
+    """From the shell, by processes of its own."""
+    argv = [sys.executable, "-m", "training.songs", str(tmp_path), "--songs", "2", "--seconds", "1", "--processes", "2"]
+    subprocess.run([*argv, "--soundfont", *SMALL_SOUNDFONT], check=True, timeout=100, cwd=ROOT)
+    assert len([*tmp_path.glob("*.npy")]) == 2
