@@ -30,7 +30,7 @@ export async function deleteSong(id) {
 	return song?.hash ? asJob(song) : null;
 }
 
-/** {default, models: [{name, sources, state, detail}]}, or null where the server separates nothing. */
+/** {default, default_reason, models: [{name, sources, state, detail}]}, or null where the server separates nothing. */
 export const listModels = () => call("/apiv1/models");
 
 /** The hash of the song that a server's answer is about. */

@@ -6,11 +6,12 @@ import { listModels } from "./separate-api.js";
 import { modelName, modelSentence } from "./separate-words.js";
 
 const ABSENT = "This server doesn’t separate songs.";
-const NONE = "The server has no model yet.";
 const UNKNOWN = "The models couldn’t be asked for; the server’s default is used.";
 
 export class SeparateOptions extends Options {
 	#models = [];
+	#preset = "";
+	#reason = ""; // why that isn't a better one
 	#trouble = "";
 
 	constructor() {
@@ -26,15 +27,17 @@ export class SeparateOptions extends Options {
 		this.show();
 	}
 
-	#offer({ default: preset, models }) {
+	/** The default isn't sent: what it is may change with each song. */
+	#offer({ default: preset, default_reason: reason, models }) {
 		const { model } = this.fields;
 		this.#models = models;
-		if (!models.length) this.#trouble = NONE;
-		model.replaceChildren(...models.map((each) => new Option(modelName(each), each.name)));
-		for (const option of model.options) option.disabled = this.#of(option.value).state === "missing";
-		model.value = preset;
+		this.#preset = preset;
+		this.#reason = reason ? `${reason}.` : "";
+		model.replaceChildren(new Option(`Default: ${preset}`, ""), ...models.map((each) => new Option(modelName(each), each.name)));
+		for (const option of model.options) option.disabled = option.value && this.#of(option.value).state === "missing";
+		model.value = "";
 		this.restore("model");
-		if (!model.value || model.selectedOptions[0].disabled) model.value = preset;
+		if (model.selectedOptions[0].disabled) model.value = "";
 	}
 
 	#of(name) {
@@ -44,6 +47,7 @@ export class SeparateOptions extends Options {
 	show() {
 		const { model, shifts } = this.fields;
 		const passes = Number(shifts.value) > 1 ? `${shifts.value} passes take ${shifts.value} times as long.` : "";
-		this.tell(this.#trouble || [modelSentence(this.#of(model.value)), passes].filter(Boolean).join(" "));
+		const said = [model.value ? "" : this.#reason, modelSentence(this.#of(model.value || this.#preset)), passes];
+		this.tell(this.#trouble || said.filter(Boolean).join(" "));
 	}
 }

@@ -27,7 +27,8 @@ export function modelName({ name, sources, state }) {
 export function modelSentence({ sources, state, detail }) {
 	if (state === "missing") return detail || "The server doesn’t have this model.";
 	const made = sources?.length ? `${sourcesName(sources)}.` : "";
-	return state === "needs download" ? `${made} ${detail || "The model is downloaded first, which takes a while."}` : made;
+	const more = detail || (state === "needs download" ? "The model is downloaded first, which takes a while." : "");
+	return `${made} ${more}`.trim();
 }
 
 function waiting({ job }) {
@@ -58,9 +59,10 @@ const SAY = {
 /** [state, facts], both plain text. */
 export const say = (entry) => SAY[entry.state](entry);
 
-/** What to do about one that failed. */
-export function advice({ state, upload }) {
-	if (state !== "failed" || upload?.file.size === 0) return "";
+/** What to do about one that failed; else why it was separated by a lesser model, if it was. */
+export function advice({ state, job, upload }) {
+	if (state !== "failed") return job?.model_reason ? `${job.model_reason}.` : "";
+	if (upload?.file.size === 0) return "";
 	return upload ? "Retry sends the same file again." : "Choose the file again to try once more.";
 }
 

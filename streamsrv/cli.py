@@ -12,15 +12,18 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from streamsrv import __version__
-from streamsrv.app.separation import callback_secret
+from streamsrv.app.separation import callback_secret, model_catalog
 from streamsrv.config import Config, load_config, shipped
 from streamsrv.errors import Problem
 from streamsrv.media.tools import find_tools
-from streamsrv.separate.catalog import Catalog
+from streamsrv.separate.catalog import BUILT_IN, Entry
+from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose
 from streamsrv.separate.model import describe
 from streamsrv.separate.settings import ModelSpec
 from streamsrv.server import CannotStart, check_devices, check_outbound, run
 
+# What is with that model where nobody knows of a server that fetches it.
+_IS_TO_COME = f"{PREFERRED} isn't here yet, and the server downloads it when it starts"
 # sysexits.h: something is wrong with the configuration, and trying again won't help.
 _EX_CONFIG = 78
 
@@ -74,28 +77,31 @@ def models() -> None:
 @models.command("list")
 @_CONFIG
 def list_models(file: Path | None) -> None:
-    """List the models, and whether their weights are here."""
-    settings = _load(file, {}).separate
-    entries = Catalog(settings.repo, download=settings.download).models()
+    """List the models, whether their weights are here, and which one a song gets that names none."""
+    config = _load(file, {})
+    entries = model_catalog(config).models()
+    default = choose(config.separate.model, entries, download=_IS_TO_COME)
     for entry in entries:
-        default = " (default)" if entry.name == settings.model else ""
-        click.echo(f"{entry.name:<24} {entry.state}{default}")
-        if entry.detail and entry.state == "missing":
+        is_default = entry.name == default.model
+        click.echo(f"{entry.name:<24} {entry.state}{' (default)' if is_default else ''}")
+        if is_default and default.why is not None:
+            click.echo(f"{'':<24} It is the default since {default.why}.")
+        if entry.detail and (entry.state == "missing" or entry.name == BUILT_IN):
             click.echo(f"{'':<24} {entry.detail}")
-    if not entries:
-        click.echo("There is no model in separate.model_repo.")
 
 
 @models.command("pull")
 @_CONFIG
-@click.argument("name")
-def pull_model(file: Path | None, name: str) -> None:
+@click.argument("name", required=False)
+def pull_model(file: Path | None, name: str | None) -> None:
     """Fetch the weights of the model NAME.
 
-    Unless they are here already; in any case it looks whether they can be used.
+    Without NAME it is the one that separate.model names, or htdemucs. What is here already isn't fetched again; in any
+    case it looks whether it can be used. A server that runs uses it from the next song on.
     """
     settings = _load(file, {}).separate
-    spec = ModelSpec(name=name, repo=settings.repo, download=True, precision=settings.precision)
+    configured = PREFERRED if settings.model == AUTO else settings.model
+    spec = ModelSpec(name=name or configured, repo=settings.repo, download=True, precision=settings.precision)
     try:
         info = describe(spec)
     except Problem as problem:
@@ -189,13 +195,22 @@ def _examine_separation(config: Config) -> list[tuple[bool, str]]:
         findings = [(True, f"Songs are separated on {names}.")]
     except CannotStart as error:
         findings = [(False, str(error))]
-    entry = Catalog(settings.repo, download=settings.download).find(settings.model)
+    entries = model_catalog(config).models()
+    return [*findings, _examine_model(choose(settings.model, entries, download=_IS_TO_COME), entries)]
+
+
+def _examine_model(choice: Choice, entries: Sequence[Entry]) -> tuple[bool, str]:
+    known = {entry.name: entry for entry in entries}
+    entry, preferred = known.get(choice.model), known.get(PREFERRED)
     if entry is None:
-        return [*findings, (False, f"There is no model {settings.model}, which separate.model names.")]
-    words = {"available": "is here", "needs download": "will be downloaded by the first song that needs it"}
+        return False, f"There is no model {choice.model}, which separate.model names."
     if entry.state == "missing":
-        return [*findings, (False, f"The model {entry.name} is missing. {entry.detail}")]
-    return [*findings, (True, f"The model {entry.name} {words[entry.state]}.")]
+        return False, f"The model {entry.name} is missing. {entry.detail}"
+    if choice.why is not None:
+        mend = f" {preferred.detail}" if preferred is not None and preferred.state == "missing" else ""
+        return True, f"Songs get the small built-in model {entry.name}: {choice.why}.{mend}"
+    words = {"available": "is here", "needs download": "will be downloaded by the first song that needs it"}
+    return True, f"The model {entry.name} {words[entry.state]}."
 
 
 def _examine_page() -> tuple[bool, str]:

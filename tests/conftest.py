@@ -21,6 +21,11 @@ settings.register_profile("shared machine", deadline=None)
 settings.load_profile("shared machine")
 
 
+def pytest_configure() -> None:
+    """No test, and no server of one, may ask Demucs's hub for models; those that need a hub bring one along."""
+    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """With STREAMSRV_NO_SKIPS=1 a machine must be able to run all tests. An expected failure is no skip."""

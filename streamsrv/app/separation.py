@@ -15,7 +15,8 @@ from streamsrv.outbound.tries import WebhookLimits, webhook_secret
 from streamsrv.outbound.webhooks import Webhooks
 from streamsrv.separate.api import SeparateApi, SeparateLimits
 from streamsrv.separate.callbacks import render_callback
-from streamsrv.separate.catalog import Catalog, knows_gpus
+from streamsrv.separate.catalog import Catalog, knows_gpus, may_download
+from streamsrv.separate.default_model import DefaultModel
 from streamsrv.separate.downloads import TrackFiles
 from streamsrv.separate.intake import Intake
 from streamsrv.separate.schema import Recipe
@@ -37,6 +38,8 @@ class Separation:
     work: SeparateWork
     songs: Songs
     files: TrackFiles
+    catalog: Catalog
+    default_model: DefaultModel
     resources: tuple[AbstractAsyncContextManager[Any], ...]
 
 
@@ -45,6 +48,11 @@ def separation_devices(config: Config) -> list[Device]:
     wanted = config.separate.devices
     found = find_gpus() if wanted != ["cpu"] and knows_gpus() else []
     return chosen_devices(wanted, found, os.environ.get("CUDA_VISIBLE_DEVICES"), config.workers.count)
+
+
+def model_catalog(config: Config) -> Catalog:
+    settings = config.separate
+    return Catalog(settings.repo, download=may_download(settings.download))
 
 
 def separation(house: House, devices: Sequence[Device]) -> Separation:
@@ -57,7 +65,7 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
         pool=pool,
         decoders=house.decoders,
         model_repo=settings.repo,
-        download=settings.download,
+        download=may_download(settings.download),
         batch=settings.batch if any(device.is_gpu for device in devices) else 1,
         max_seconds=most,
     )
@@ -73,7 +81,9 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
         max_seconds=most,
     )
     songs = Songs(house.store, work, files, house.hot, slots=settings.songs, ageing_seconds=config.jobs.ageing_seconds)
-    return Separation(work, songs, files, (shelf, pool))
+    catalog = model_catalog(config)
+    default_model = DefaultModel(settings.model, catalog)
+    return Separation(work, songs, files, catalog, default_model, (shelf, pool, default_model.fetching()))
 
 
 def separate_work(house: House, parts: Separation) -> Work:
@@ -110,13 +120,14 @@ def separate_api(house: House, parts: Separation) -> SeparateApi:
             tools=house.ffmpeg,
             max_seconds=config.limits.max_duration_seconds,
         ),
-        catalog=Catalog(settings.repo, download=settings.download),
+        catalog=parts.catalog,
+        default_model=parts.default_model,
         guard=house.guard,
         admission=Admission(settings.max_requests, what="songs", retry_seconds=RETRY_SECONDS),
         json_admission=Admission(_JSON_REQUESTS, what="large songs in JSON", retry_seconds=RETRY_SECONDS),
         limits=SeparateLimits(form=house.upload_limits(), json=house.json_limits()),
         defaults=Recipe(
-            model=settings.model,
+            model=settings.model,  # with each song `default_model` tells what that is
             overlap=settings.overlap,
             shifts=settings.shifts,
             precision=settings.precision,

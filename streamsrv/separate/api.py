@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiohttp import web
 
@@ -15,6 +15,8 @@ from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.words import read_limit, read_statuses
 from streamsrv.outbound.guard import Guard
 from streamsrv.separate.catalog import Catalog
+from streamsrv.separate.choice import Choice
+from streamsrv.separate.default_model import DefaultModel
 from streamsrv.separate.intake import Intake, Order, song_pieces
 from streamsrv.separate.schema import (
     FORM_FIELDS,
@@ -57,6 +59,7 @@ class SeparateApi:
         songs: Songs,
         intake: Intake,
         catalog: Catalog,
+        default_model: DefaultModel,
         guard: Guard,
         admission: Admission,
         json_admission: Admission,
@@ -68,6 +71,7 @@ class SeparateApi:
         self._songs = songs
         self._intake = intake
         self._catalog = catalog
+        self._default_model = default_model
         self._guard = guard
         self._admission = admission
         self._json_admission = json_admission
@@ -136,18 +140,24 @@ class SeparateApi:
     async def _order(self, options: SongOptions, filename: str, callback_url: str | None, origin: str) -> Order:
         if callback_url is not None:
             self._guard.check(callback_url)
-        recipe = self._defaults.settled(options)
-        if options.model is not None:
-            await self._check_model(options.model)
-        name = (options.song_name or filename).strip() or "untitled"
-        return Order(recipe=recipe, options=options, song_name=name, callback_url=callback_url, origin=origin)
+        choice = await self._choose(options.model)
+        return Order(
+            recipe=replace(self._defaults, model=choice.model).settled(options),
+            model_reason=choice.reason,
+            options=options,
+            song_name=(options.song_name or filename).strip() or "untitled",
+            callback_url=callback_url,
+            origin=origin,
+        )
 
-    async def _check_model(self, name: str) -> None:
+    async def _choose(self, name: str | None) -> Choice:
         """A name that nobody knows is refused; weights that aren't here may come yet."""
-        entries = await asyncio.to_thread(self._catalog.models)
-        if entries and name not in {entry.name for entry in entries}:
-            known = ", ".join(entry.name for entry in entries)
-            raise BadParameter(f"There is no model {name[:40]!r}. There are: {known}.")
+        if name is None:
+            return await self._default_model.choose()
+        known = [entry.name for entry in await asyncio.to_thread(self._catalog.models)]
+        if name not in known:
+            raise BadParameter(f"There is no model {name[:40]!r}. There are: {', '.join(known)}.")
+        return Choice(name)
 
     async def show_queue(self, request: web.Request) -> web.Response:
         """The hashes of all songs that aren't finished, those that are being separated first."""
@@ -155,9 +165,10 @@ class SeparateApi:
         return json_reply({"queue": await self._songs.queue()})
 
     async def list_models(self, request: web.Request) -> web.Response:
-        """Which models there are, and which of them are here."""
+        """Which models there are, which of them are here, and which one a song gets that names none."""
         read_query(request, ())
         entries = await asyncio.to_thread(self._catalog.models)
+        default = self._default_model.among(entries)
         models = [
             {
                 "name": entry.name,
@@ -167,7 +178,7 @@ class SeparateApi:
             }
             for entry in entries
         ]
-        return json_reply({"default": self._defaults.model, "models": models})
+        return json_reply({"default": default.model, "default_reason": default.why, "models": models})
 
     async def list_songs(self, request: web.Request) -> web.Response:
         """Newest first; `status` filters (several with commas), `next` is the cursor of the next page."""

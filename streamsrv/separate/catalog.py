@@ -14,6 +14,12 @@ State = Literal["available", "needs download", "missing"]
 NOT_INSTALLED = "Demucs isn't installed on this server; its operator can add it: pip install 'streamsrv[separate]'"
 _FOUR = ("drums", "bass", "other", "vocals")
 _SOURCES = {"htdemucs_6s": (*_FOUR, "guitar", "piano")}
+# The model that comes along with the server. It has this name wherever models come from, and no other one has it.
+BUILT_IN = "streamsrv-small"
+_ABOUT_BUILT_IN = (
+    "Small and built in, for where no other can be had: it learnt from made-up songs, and never heard a real record."
+)
+_BUILT_IN_FOLDER = Path(__file__).resolve().parent / "built_in"
 # Demucs's home at its hub, as its cache has it.
 _HUB_FOLDER = "models--adefossez--{}"
 
@@ -22,7 +28,7 @@ _HUB_FOLDER = "models--adefossez--{}"
 class Entry:
     """A model by the name that a request may give; its stems where they are known without loading it.
 
-    `detail` says in words what is missing, and what to do.
+    `detail` says in words what is missing, and what to do, or what else there is to know.
     """
 
     name: str
@@ -44,8 +50,21 @@ def knows_gpus() -> bool:
         return False
 
 
+def built_in_file() -> Path:
+    """Where the weights of BUILT_IN are, if they were installed."""
+    return _BUILT_IN_FOLDER / f"{BUILT_IN}.safetensors"
+
+
+def may_download(wanted: bool, environment: Mapping[str, str] = os.environ) -> bool:
+    """Are models fetched? As it is `wanted`, but never where huggingface_hub's own variable says offline."""
+    return wanted and environment.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}
+
+
 class Catalog:
-    """The models of the folder `repo`, or of Demucs's hub; these may be fetched by a song where `download` says so."""
+    """The built-in model, and those of the folder `repo`, or of Demucs's hub.
+
+    What the hub has may be fetched by a song where `download` says so.
+    """
 
     def __init__(self, repo: Path | None, *, download: bool, environment: Mapping[str, str] = os.environ) -> None:
         self._repo = repo
@@ -57,10 +76,11 @@ class Catalog:
         if not is_installed():
             return [
                 Entry(name=name, sources=_SOURCES.get(name, _FOUR), state="missing", detail=NOT_INSTALLED)
-                for name in ("htdemucs", "htdemucs_6s", "htdemucs_ft")
+                for name in ("htdemucs", "htdemucs_6s", "htdemucs_ft", BUILT_IN)
             ]
         found = self._of_hub() if self._repo is None else self._of_folder(self._repo)
-        return sorted(found, key=lambda entry: entry.name)
+        others = [entry for entry in found if entry.name != BUILT_IN]
+        return sorted([*others, _built_in()], key=lambda entry: entry.name)
 
     def find(self, name: str) -> Entry | None:
         """The model of that name; None where nobody knows it."""
@@ -133,6 +153,12 @@ class Catalog:
                 yield Entry(name=name, sources=sources, state="available")
         for name in singles - of_bags:
             yield Entry(name=name, sources=None, state="available")
+
+
+def _built_in() -> Entry:
+    if built_in_file().is_file():
+        return Entry(name=BUILT_IN, sources=_FOUR, state="available", detail=_ABOUT_BUILT_IN)
+    return Entry(name=BUILT_IN, sources=_FOUR, state="missing", detail="Its file isn't in this installation.")
 
 
 def _signature(file: Path) -> str:

@@ -36,9 +36,13 @@ _BREAKS = string.whitespace.encode()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
-    """What is wanted of a song: how it is to be separated, what it is called, whom to tell, where addresses begin."""
+    """What is wanted of a song: how it is to be separated, what it is called, whom to tell, where addresses begin.
+
+    `model_reason` tells, for people, why it is this model, where that isn't plain. It is no part of the recipe.
+    """
 
     recipe: Recipe
+    model_reason: str | None
     options: SongOptions
     song_name: str
     callback_url: str | None
@@ -113,7 +117,7 @@ class Intake:
             source_name=order.song_name,
             source=source_key(job_id),
             source_bytes=spool.size,
-            options={"song": song, **asdict(recipe)},
+            options={"song": song, **asdict(recipe), "model_reason": order.model_reason},
             created_at=now,
             accepted_at=now,
             fingerprint=recipe.fingerprint(song),

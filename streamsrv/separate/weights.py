@@ -1,11 +1,12 @@
 """The models of Demucs from where they are: a folder of the operator's, caches on this machine, or Demucs's hub.
 
-Like `model` it imports torch only when it runs. Files of models run code when they are read: they come from the
-operator's folder or from Demucs itself, never from a request.
+And the one that comes along with the server. Like `model` it imports torch only when it runs. Files of models may run
+code when they are read: they come from the operator's folder or from Demucs itself, never from a request.
 """
 # ruff: noqa: PLC0415
 
 import errno
+import os
 import re
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import DiskFull, MissingModel
-from streamsrv.separate.catalog import NOT_INSTALLED, is_installed
+from streamsrv.separate.catalog import BUILT_IN, NOT_INSTALLED, built_in_file, is_installed
 
 # Of a name from a request no address of a hub and no path of this machine may be made.
 _NAME = re.compile(r"\w[\w.-]*", re.ASCII)
@@ -27,7 +28,28 @@ def load_model(name: str, repo: Path | None, *, download: bool) -> Any:
     with _told_in_words(name, repo):
         if not _NAME.fullmatch(name):
             raise MissingModel("There is no model of that name.")
+        if name == BUILT_IN:
+            return _built_in()
         return _from_folder(name, repo) if repo else _from_hub(name, download=download)
+
+
+def fetch(name: str) -> None:
+    """Have a model of Demucs's hub on this machine. For a process of its own, which says nothing. Raises MissingModel.
+
+    It is loaded, too, so that what is here can be used.
+    """
+    for variable, value in (("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_VERBOSITY", "error")):
+        os.environ.setdefault(variable, value)
+    load_model(name, None, download=True)
+
+
+def _built_in() -> Any:
+    from demucs.hf import load_safetensors_model
+
+    file = built_in_file()
+    if not file.is_file():
+        raise MissingModel(f"The file of the model {BUILT_IN} isn't in this installation; install the server anew.")
+    return load_safetensors_model(file)
 
 
 def _from_folder(name: str, folder: Path) -> Any:
@@ -135,6 +157,8 @@ def _told_in_words(name: str, repo: Path | None) -> Iterator[None]:
     if not is_installed():
         raise MissingModel(f"This server can't separate: {NOT_INSTALLED}.")
     place = "in separate.model_repo" if repo else "in the server's cache"
+    if name == BUILT_IN:
+        place = "in this installation"
     try:
         yield
     except (MissingModel, DiskFull, MemoryError):

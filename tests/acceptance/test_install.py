@@ -114,6 +114,18 @@ def test_wheel_brings_settings_and_page(python: Path, tmp_path: Path) -> None:
     assert (venv / "bin" / "streamsrv").is_file()
 
 
+def test_wheel_brings_the_built_in_model(python: Path, tmp_path: Path) -> None:
+    """The model that needs no download comes out of the wheel as it went in, with its card."""
+    code = "from streamsrv.separate.catalog import built_in_file; print(built_in_file())"
+    argv = [str(python), "-c", code]
+    found = subprocess.run(argv, cwd=tmp_path, env=clean_environment(), capture_output=True, check=True, text=True)
+    file = Path(found.stdout.strip())
+    assert file.is_relative_to(python.parents[1])
+    for name in (file.name, f"{file.stem}.md"):
+        ours = ROOT / "streamsrv" / "separate" / "built_in" / name
+        assert (file.parent / name).read_bytes() == ours.read_bytes()
+
+
 def test_installed_server_obeys_variables(python: Path, tmp_path: Path) -> None:
     """It serves the page on each port of a comma-separated list, for the origins that ALLOWED_ORIGINS names."""
     ports = free_ports(2)

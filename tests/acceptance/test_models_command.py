@@ -16,8 +16,13 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_repo(tmp_path_factory.mktemp("models"))
 
 
-def run(*words: str, cache: Path | None = None, **settings: str) -> subprocess.CompletedProcess[str]:
-    variables = {"HF_HUB_OFFLINE": "1", **{f"STREAMSRV_{name}": value for name, value in settings.items()}}
+def run(
+    *words: str, cache: Path | None = None, online: bool = False, **settings: str
+) -> subprocess.CompletedProcess[str]:
+    variables = {
+        "HF_HUB_OFFLINE": str(int(not online)),
+        **{f"STREAMSRV_{name}": value for name, value in settings.items()},
+    }
     if cache is not None:
         variables |= {"HF_HUB_CACHE": str(cache), "TORCH_HOME": str(cache)}
     argv = [sys.executable, "-m", "streamsrv", *words]
@@ -31,8 +36,14 @@ class TestModels:
         """Each model of the folder is listed with its state, and the default is marked."""
         done = run("models", "list", SEPARATE__MODEL_REPO=str(repo), SEPARATE__MODEL="tiny6")
         assert done.returncode == 0
-        lines = [line.split() for line in done.stdout.splitlines()]
-        assert lines == [["tiny", "available"], ["tiny6", "available", "(default)"]]
+        lines = [line.split() for line in done.stdout.splitlines() if not line.startswith(" ")]
+        assert lines == [["streamsrv-small", "available"], ["tiny", "available"], ["tiny6", "available", "(default)"]]
+
+    def test_the_default_and_why(self, repo: Path) -> None:
+        """Where no better one can be had the built-in one is the default, and it is said why."""
+        done = run("models", "list", SEPARATE__MODEL_REPO=str(repo))
+        assert "streamsrv-small          available (default)" in done.stdout
+        assert "It is the default since htdemucs isn't in the server's folder of models." in done.stdout
 
     def test_list_without_weights(self, tmp_path: Path) -> None:
         """Demucs's own models are listed where no weights are here, with what to do."""
@@ -46,6 +57,15 @@ class TestModels:
         assert (done.returncode, done.stderr.count("Traceback")) == (0, 0)
         assert "tiny6 is here" in done.stdout
         assert "guitar" in done.stdout
+
+    def test_pull_the_default(self, repo: Path) -> None:
+        """Without a name it is the model that the settings name; with them as they are it is htdemucs."""
+        assert "tiny6 is here" in run("models", "pull", SEPARATE__MODEL_REPO=str(repo), SEPARATE__MODEL="tiny6").stdout
+        assert "no model htdemucs in" in run("models", "pull", SEPARATE__MODEL_REPO=str(repo)).stderr
+
+    def test_pull_what_came_along(self, tmp_path: Path) -> None:
+        """The built-in model is here, without any network or cache."""
+        assert "streamsrv-small is here; it separates drums" in run("models", "pull", "streamsrv-small").stdout
 
     def test_pull_nothing(self, repo: Path) -> None:
         """A model that isn't there is an error in words."""
@@ -69,6 +89,20 @@ class TestDoctor:
         assert done.returncode == 1
         assert "BAD  There is no model x" in done.stdout
         assert "BAD  separate.devices can't be used" in done.stdout
+
+    def test_fallback(self, tmp_path: Path) -> None:
+        """Where songs get the built-in model, that is good, and it says why and what to do for a better one."""
+        done = run("doctor", "--data-dir", str(tmp_path), cache=tmp_path)
+        assert "ok   Songs get the small built-in model streamsrv-small: htdemucs isn't on this server" in done.stdout
+        assert "python -m streamsrv models pull htdemucs" in done.stdout
+        done = run("doctor", "--data-dir", str(tmp_path), cache=tmp_path, online=True)
+        assert "htdemucs isn't here yet, and the server downloads it when it starts" in done.stdout
+
+    def test_insisting(self, tmp_path: Path) -> None:
+        """Where htdemucs is asked for by name the built-in one is no answer: that it isn't here is BAD."""
+        done = run("doctor", "--data-dir", str(tmp_path), cache=tmp_path, SEPARATE__MODEL="htdemucs")
+        assert done.returncode == 1
+        assert "BAD  The model htdemucs is missing." in done.stdout
 
 
 class TestStart:

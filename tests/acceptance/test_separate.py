@@ -290,7 +290,8 @@ def test_twenty_at_once_are_one_song(server: Server, another: Path) -> None:
 
 SONG_FIELDS = [
     *("hash", "song_name", "status", "phase", "progress", "error", "created_at", "started_at", "completed_at"),
-    *("queue_position", "eta_seconds", "priority", "model", "overlap", "shifts", "precision", "devices"),
+    *("queue_position", "eta_seconds", "priority", "model", "model_reason", "overlap", "shifts", "precision"),
+    "devices",
     *("duration_seconds", "sample_rate", "segment_seconds", "revision", "master_url", "archive_url", "tracks"),
     "callbacks",
 ]
@@ -399,7 +400,8 @@ def test_models_are_listed(server: Server) -> None:
     """The models of the server's folder are named, with the default one; each of them may be asked for."""
     reply = requests.get(f"{server.url}/apiv1/models", timeout=30).json()
     assert reply["default"] == "tiny"
-    assert [model["name"] for model in reply["models"]] == ["deadly", "slow", "tiny", "tiny6"]
+    assert reply["default_reason"] is None
+    assert [model["name"] for model in reply["models"]] == ["deadly", "slow", "streamsrv-small", "tiny", "tiny6"]
     for model in reply["models"]:
         assert set(model) == {"name", "sources", "state", "detail"}
         assert model["state"] == "available"

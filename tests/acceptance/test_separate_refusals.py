@@ -117,7 +117,7 @@ def test_bad_json_is_refused(server: Server, song: bytes, name: str) -> None:
 
 
 OPTIONS: dict[str, tuple[Any, str]] = {
-    "model": ("htdemucs_8s", "There are: tiny, tiny6"),
+    "model": ("htdemucs_8s", "There are: streamsrv-small, tiny, tiny6"),
     "overlap": (1, "overlap"),
     "shifts": (-1, "shifts"),
     "precision": ("int8", "float32"),

@@ -170,7 +170,7 @@ class StemServer:
 
     async def models(self, request: web.Request) -> web.Response:
         model = {"name": "tiny", "sources": list(STEMS), "state": "available", "detail": ""}
-        return web.json_response({"default": "tiny", "models": [model]})
+        return web.json_response({"default": "tiny", "default_reason": None, "models": [model]})
 
     async def songs(self, request: web.Request) -> web.Response:
         return web.json_response({"songs": [self.song.describe(self.url)], "next": None})

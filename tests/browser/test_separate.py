@@ -243,16 +243,22 @@ async def test_models_are_offered_in_words(visit) -> None:
     """What isn't there can't be chosen and says what to do; what is downloaded first says so."""
     page = visit.page
     models = [
-        {"name": "a", "sources": ["drums", "vocals"], "state": "available", "detail": ""},
+        {"name": "a", "sources": ["drums", "vocals"], "state": "available", "detail": "Small."},
         {"name": "b", "sources": None, "state": "needs download", "detail": ""},
         {"name": "c", "sources": ["drums", "vocals"], "state": "missing", "detail": "Fetch it: pull c."},
     ]
-    await page.route("**/apiv1/models", lambda route: route.fulfill(json={"default": "a", "models": models}))
+    told = {"default": "a", "default_reason": "b could not be downloaded", "models": models}
+    await page.route("**/apiv1/models", lambda route: route.fulfill(json=told))
     await page.reload()
     options = page.locator("#separate-form [name=model] option")
-    await expect(options).to_have_text(["a, 2 stems", "b, is downloaded first", "c, 2 stems, isn’t there"])
-    assert [await option.is_disabled() for option in await options.all()] == [False, False, True]
-    await expect(page.locator("#separate-form .outcome")).to_have_text("Drums and vocals.")
+    await expect(options).to_have_text(
+        ["Default: a", "a, 2 stems", "b, is downloaded first", "c, 2 stems, isn’t there"]
+    )
+    assert [await option.is_disabled() for option in await options.all()] == [False, False, False, True]
+    outcome = page.locator("#separate-form .outcome")
+    await expect(outcome).to_have_text("b could not be downloaded. Drums and vocals. Small.")
+    await page.locator("#separate-form [name=model]").select_option("a")
+    await expect(outcome).to_have_text("Drums and vocals. Small.")
     await page.locator("#separate-form [name=model]").select_option("b")
     await expect(page.locator("#separate-form .outcome")).to_have_text(
         "The model is downloaded first, which takes a while."

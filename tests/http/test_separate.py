@@ -10,13 +10,15 @@ from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
-from support.models import tiny_repo
+from support.models import save_safe, small_model, tiny_repo
 from support.songs import music
 
 Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
 SONG_SECONDS = 0.5
 GONE_SECONDS = 5.0
+# A process begins, and imports torch.
+LOAD_SECONDS = 40.0
 _LOOK_SECONDS = 0.02
 
 
@@ -44,26 +46,111 @@ async def test_a_bad_host_is_refused(start: Start, repo: Path) -> None:
 
 
 async def test_models_of_an_empty_folder(start: Start, tmp_path: Path) -> None:
-    """An empty folder of models is a list without models."""
+    """An empty folder of models is a list with the built-in one alone."""
     (tmp_path / "none").mkdir()
     client = await start(separate={"model_repo": str(tmp_path / "none"), "model": "tiny"})
     async with client.get("/apiv1/models") as reply:
-        assert await reply.json() == {"default": "tiny", "models": []}
+        document = await reply.json()
+    assert (document["default"], document["default_reason"]) == ("tiny", None)
+    assert [(model["name"], model["state"]) for model in document["models"]] == [("streamsrv-small", "available")]
 
 
 async def test_models_of_demucs(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Without a folder of one's own the models are those of Demucs; each says whether it is here, else what to do."""
-    for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(tmp_path))
+    """Without a folder of one's own the models are those of Demucs; each says whether it is here, else what to do.
+
+    And it says which one a song gets that names none, and why that isn't a better one.
+    """
+    hide_caches(monkeypatch, tmp_path)
     client = await start(separate={"download": False})
     async with client.get("/apiv1/models") as reply:
         document = await reply.json()
-    assert document["default"] == "htdemucs"
+    assert document["default"] == "streamsrv-small"
+    assert document["default_reason"] == "htdemucs isn't on this server, which may not download it"
     models = {model["name"]: model for model in document["models"]}
     assert {"htdemucs", "htdemucs_6s", "htdemucs_ft", "hdemucs_mmi", "mdx_extra"} <= set(models)
     assert models["htdemucs_6s"]["sources"] == ["drums", "bass", "other", "vocals", "guitar", "piano"]
+    assert models.pop("streamsrv-small")["state"] == "available"
     assert {model["state"] for model in models.values()} == {"missing"}
     assert "models pull htdemucs" in models["htdemucs"]["detail"]
+
+
+def hide_caches(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(folder))
+
+
+async def submitted(client: Client, song: bytes, **fields: str) -> dict[str, Any]:
+    """Send a song; what is told of it then."""
+    body = {"mp3": base64.b64encode(song).decode(), **fields}
+    async with client.post("/apiv1/separate", json=body) as reply:
+        assert reply.status == 200, await reply.text()
+        song_hash = (await reply.json())["hash"]
+    async with client.get(f"/apiv1/song/{song_hash}") as reply:
+        return await reply.json()
+
+
+async def test_a_song_says_why_it_got_the_built_in_model(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that names no model gets the built-in one where no better is here, and says so; one that names it doesn't."""
+    hide_caches(monkeypatch, tmp_path / "none")
+    client = await start()
+    told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
+    assert told["model"] == "streamsrv-small"
+    why = "htdemucs isn't on this server, which may not download it; used the small built-in model"
+    assert told["model_reason"] == why
+    other = music(tmp_path / "b.mp3", seconds=SONG_SECONDS, seed=1).read_bytes()
+    told = await submitted(client, other, model="streamsrv-small")
+    assert (told["model"], told["model_reason"]) == ("streamsrv-small", None)
+
+
+async def test_a_better_model_is_taken_as_soon_as_it_is_here(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What is put into a cache beside the running server is the next song's; the same song is made anew by it."""
+    hide_caches(monkeypatch, tmp_path / "cache")
+    client = await start()
+    song = music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes()
+    assert (await submitted(client, song))["model"] == "streamsrv-small"
+    checkpoints = tmp_path / "cache" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "955717e8-8726e21a.th").touch()
+    async with client.get("/apiv1/models") as reply:
+        document = await reply.json()
+    assert (document["default"], document["default_reason"]) == ("htdemucs", None)
+    told = await submitted(client, song)
+    assert (told["model"], told["model_reason"]) == ("htdemucs", None)
+    async with client.get(f"/apiv1/song/{told['hash']}?model=streamsrv-small") as reply:
+        assert (await reply.json())["model"] == "streamsrv-small"
+
+
+@pytest.mark.parametrize(("names", "default"), [(("htdemucs", "tiny"), "htdemucs"), (("tiny",), "streamsrv-small")])
+async def test_a_folder_of_models_may_have_the_better_one(
+    start: Start, tmp_path: Path, names: tuple[str, ...], default: str
+) -> None:
+    """With a folder of models of one's own htdemucs is the default if it is in there, else the built-in one."""
+    for name in names:
+        save_safe(tmp_path, name, small_model())
+    client = await start(separate={"model_repo": str(tmp_path)})
+    async with client.get("/apiv1/models") as reply:
+        document = await reply.json()
+    assert document["default"] == default
+    assert (document["default_reason"] is None) == (default == "htdemucs")
+
+
+async def test_who_insists_gets_no_other_model(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where the settings name htdemucs and it isn't here, a song fails, and says what its operator can do."""
+    hide_caches(monkeypatch, tmp_path / "none")
+    client = await start(separate={"model": "htdemucs"})
+    told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
+    deadline = time.monotonic() + LOAD_SECONDS
+    while told["status"] != "Failed":
+        assert time.monotonic() < deadline, told
+        await asyncio.sleep(_LOOK_SECONDS)
+        async with client.get(f"/apiv1/song/{told['hash']}") as reply:
+            told = await reply.json()
+    assert (told["model"], told["model_reason"]) == ("htdemucs", None)
+    assert "python -m streamsrv models pull htdemucs" in told["error"]
 
 
 async def test_only_so_many_songs_are_taken_in_at_once(start: Start, repo: Path, tmp_path: Path) -> None:

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 from demucs.hf import hf_repo_name
+from safetensors.torch import load_file
 from support.models import FOUR, SIX, save_bag, save_pickle, save_safe, small_model, tiny_repo
 
 from streamsrv.errors import MissingModel
 from streamsrv.separate import catalog
-from streamsrv.separate.catalog import Catalog, Entry
+from streamsrv.separate.catalog import BUILT_IN, Catalog, Entry, built_in_file, may_download
 from streamsrv.separate.model import describe
 from streamsrv.separate.settings import ModelInfo, ModelSpec, Part
 from streamsrv.separate.weights import load_model
@@ -218,7 +219,7 @@ def states(*, download: bool) -> dict[str, str]:
 
 def test_the_catalog_of_the_hub() -> None:
     """Demucs's own models are known with their stems, and it is said what to do for those that aren't here."""
-    assert set(states(download=True).values()) == {"needs download"}
+    assert {state for name, state in states(download=True).items() if name != BUILT_IN} == {"needs download"}
     assert {"htdemucs", "htdemucs_ft", "htdemucs_6s", "hdemucs_mmi", "mdx_extra"} < set(states(download=True))
     entry = Catalog(None, download=False).find("htdemucs_6s")
     assert entry is not None
@@ -236,12 +237,63 @@ def test_the_catalog_of_a_folder(repo: Path) -> None:
     (repo / "broken.yaml").write_text("{")
     (repo / "notes.txt").touch()
     entries = {entry.name: entry for entry in Catalog(repo, download=True).models()}
-    assert list(entries) == ["alone", "broken", "half", "htdemucs_ft", "tiny", "tiny6"]
-    assert {name for name, entry in entries.items() if entry.state == "available"} == {"alone", "tiny", "tiny6"}
+    assert list(entries) == ["alone", "broken", "half", "htdemucs_ft", BUILT_IN, "tiny", "tiny6"]
+    available = {name for name, entry in entries.items() if entry.state == "available"}
+    assert available == {"alone", "tiny", "tiny6", BUILT_IN}
     assert entries["tiny"] == Entry(name="tiny", sources=None, state="available")
     assert "lacks alone2" in entries["half"].detail
     assert entries["htdemucs_ft"].sources == tuple(FOUR)
-    assert Catalog(repo / "nowhere", download=True).models() == []
+    assert [entry.name for entry in Catalog(repo / "nowhere", download=True).models()] == [BUILT_IN]
+
+
+def test_the_built_in_model_is_always_there(repo: Path) -> None:
+    """Whatever folder or hub models come from, the small one that comes along is listed, and loaded by its name."""
+    for folder in (None, repo, repo / "nowhere"):
+        entry = Catalog(folder, download=False).find(BUILT_IN)
+        assert entry is not None
+        assert entry.state == "available"
+        assert "never heard a real record" in entry.detail
+        info = describe(spec_of(BUILT_IN, folder))
+        assert (info.name, info.sources, info.sample_rate, info.channels) == (BUILT_IN, entry.sources, 44100, 2)
+
+
+def test_the_name_of_the_built_in_model_is_its_own(repo: Path) -> None:
+    """A file of its name in the operator's folder isn't looked at, whatever it is: it can't pass for the other one."""
+    (repo / f"{BUILT_IN}.safetensors").write_text("something else")
+    assert [entry.name for entry in Catalog(repo, download=False).models()] == [BUILT_IN]
+    assert describe(spec_of(BUILT_IN, repo)) == describe(spec_of(BUILT_IN, None))
+
+
+def test_the_built_in_model_is_no_program() -> None:
+    """Its file is safetensors, which runs no code, and of a size that can come along with a package."""
+    file = built_in_file()
+    assert file.suffix == ".safetensors"
+    assert file.stat().st_size <= 10_000_000
+    assert file.stat().st_mode & 0o044 == 0o044  # whoever installed it isn't whoever runs it
+    kinds = {tensor.dtype for tensor in load_file(file).values()}
+    assert torch.float16 in kinds
+
+
+def test_a_lost_built_in_model_is_said(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """In an installation without its file it is missing, and it is said that the installation is to blame."""
+    monkeypatch.setattr(catalog, "_BUILT_IN_FOLDER", tmp_path)
+    entry = Catalog(None, download=True).find(BUILT_IN)
+    assert entry is not None
+    assert (entry.state, "isn't in this installation" in entry.detail) == ("missing", True)
+    with pytest.raises(MissingModel, match="install the server anew"):
+        load_model(BUILT_IN, None, download=True)
+    built_in_file().touch()
+    with pytest.raises(MissingModel, match="in this installation are damaged"):
+        load_model(BUILT_IN, None, download=True)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "offline", "may"), [(True, "", True), (True, "0", True), (True, "yes", False), (False, "0", False)]
+)
+def test_nothing_is_downloaded_offline(wanted: bool, offline: str, may: bool) -> None:
+    """Models are downloaded as the setting says, but never where the variable of the hub's own library forbids it."""
+    assert may_download(wanted, {"HF_HUB_OFFLINE": offline}) is may
+    assert may_download(wanted, {}) is wanted
 
 
 def test_each_name_of_the_hub_is_spelt_as_demucs_does() -> None:

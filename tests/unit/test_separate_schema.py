@@ -117,6 +117,15 @@ def test_a_recipe_is_kept_with_its_job() -> None:
     assert DEFAULTS.settled(options).fingerprint(SONG) == replace(DEFAULTS, overlap=0.0).fingerprint(SONG)
 
 
+def test_why_a_model_was_used_is_told() -> None:
+    """A song says why it has its model, where that was written down; songs of earlier servers say nothing of it."""
+    job = job_of()
+    assert told(job)["model_reason"] is None
+    asked = replace(job, options={**job.options, "model_reason": "used it"})
+    assert told(asked)["model_reason"] == "used it"
+    assert Recipe.of(asked) == Recipe.of(job)
+
+
 @pytest.mark.parametrize("name", ["urgent", "normal", "background"])
 def test_priorities_have_their_names(name: str) -> None:
     """The priority of a job is what was asked for; normal where nothing was."""

@@ -1,0 +1,45 @@
+"""Separating on the page of a server that has no model but the one that came along."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.async_api import expect
+from support.server import Server, serving
+from support.songs import music
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WHY = "htdemucs isn't on this server, which may not download it"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One as it is without any settings, on a machine where nothing was ever downloaded."""
+    folder = tmp_path_factory.mktemp("built in")
+    places = {name: str(folder / "cache") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME")}
+    with serving(folder / "data", environment={**places, "HF_HUB_OFFLINE": "1"}) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+async def test_the_page_says_which_model_was_used_and_why(
+    open_page, tmp_path: Path, unique: str, width: int, scheme: str
+) -> None:
+    """Before a song is sent the form says what it gets; its card says so from then on, also after a reload."""
+    async with open_page(task="#separate", width=width, color_scheme=scheme) as visit:
+        form = visit.page.locator("#separate-form")
+        await expect(form.locator("[name=model] option").first).to_have_text("Default: streamsrv-small")
+        outcome = form.locator(".outcome")
+        await expect(outcome).to_have_text(re.compile(f"^{WHY}. Drums, bass.* never heard a real record.$"))
+        await visit.drop(music(tmp_path / f"{unique}.flac", seconds=2, seed=width))
+        card = await visit.state(unique, "ready", seconds=60)
+        await visit.page.reload()
+        await card.wait_for()
+        await expect(card.locator(".job-chip")).to_have_text("streamsrv-small")
+        await expect(card.locator(".job-advice")).to_have_text(f"{WHY}; used the small built-in model.")
+        assert await visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        assert await visit.violations() == []
+        await form.locator("[name=model]").select_option("streamsrv-small")
+        await expect(outcome).to_have_text(re.compile("^Drums, bass.* never heard a real record.$"))

@@ -1,0 +1,134 @@
+"""The model of songs that name none, while the better one is being fetched in a real process of its own."""
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from streamsrv.errors import MissingModel
+from streamsrv.separate.catalog import BUILT_IN, Catalog
+from streamsrv.separate.choice import AUTO, DID_NOT_COME, IS_COMING, PREFERRED, Choice
+from streamsrv.separate.default_model import DefaultModel
+
+SECONDS = 30.0
+NOW = Choice(PREFERRED)
+COMING, FAILED = Choice(BUILT_IN, IS_COMING), Choice(BUILT_IN, DID_NOT_COME)
+
+Waiting = Callable[[Choice], Awaitable[None]]
+
+
+def weights(folder: Path) -> Path:
+    """Where torch would keep those of htdemucs."""
+    return folder / "hub" / "checkpoints" / "955717e8-8726e21a.th"
+
+
+def bring(folder: Path, name: str) -> None:
+    """Once `folder/go` is there, have what a download would leave behind."""
+    assert name == PREFERRED
+    (folder / "asked").touch()
+    deadline = time.monotonic() + SECONDS
+    while not (folder / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    weights(folder).parent.mkdir(parents=True)
+    weights(folder).touch()
+
+
+def refuse(folder: Path, name: str) -> None:
+    (folder / f"refused {time.monotonic_ns()}").touch()
+    raise MissingModel(f"There is no {name} today.")
+
+
+def die(_name: str) -> None:
+    os._exit(1)
+
+
+def catalog(folder: Path, *, download: bool = True) -> Catalog:
+    places = {"HF_HOME": str(folder), "TORCH_HOME": str(folder)}
+    return Catalog(None, download=download, environment=places)
+
+
+@asynccontextmanager
+async def fetching(model: DefaultModel) -> AsyncIterator[Waiting]:
+    """While it is being fetched; gives a function that waits until a song would get what is asked for."""
+
+    async def comes_to(choice: Choice) -> None:
+        async with asyncio.timeout(SECONDS):
+            while await model.choose() != choice:
+                await asyncio.sleep(0.01)
+
+    async with model.fetching():
+        yield comes_to
+
+
+async def file_is_there(path: Path) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not path.exists():
+            await asyncio.sleep(0.01)
+
+
+async def test_songs_dont_wait_for_the_download(tmp_path: Path) -> None:
+    """While htdemucs is being downloaded songs get the built-in model at once; as soon as it is here they get it."""
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=partial(bring, tmp_path))
+    async with fetching(model) as comes_to:
+        await file_is_there(tmp_path / "asked")
+        assert await model.choose() == COMING
+        (tmp_path / "go").touch()
+        await comes_to(NOW)
+    assert await model.choose() == NOW
+
+
+async def test_a_download_that_fails_is_tried_again(tmp_path: Path) -> None:
+    """It is said that it couldn't be downloaded; what was brought in another way meanwhile is found all the same."""
+    model = DefaultModel(
+        AUTO, catalog(tmp_path), fetch_weights=partial(refuse, tmp_path), pauses_seconds=[0.0, 0.0, 3600.0]
+    )
+    async with fetching(model) as comes_to:
+        await comes_to(FAILED)
+        async with asyncio.timeout(SECONDS):
+            while len(list(tmp_path.glob("refused *"))) < 3:
+                await asyncio.sleep(0.01)
+        assert await model.choose() == FAILED
+        weights(tmp_path).parent.mkdir(parents=True)
+        weights(tmp_path).touch()
+        assert await model.choose() == NOW
+
+
+async def test_a_download_that_dies_has_failed(tmp_path: Path) -> None:
+    """A process that ends itself, as where memory is short, takes nothing with it."""
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=die, pauses_seconds=[3600.0])
+    async with fetching(model) as comes_to:
+        await comes_to(FAILED)
+
+
+async def test_a_server_that_stops_ends_the_download(tmp_path: Path, own_children: Callable[[], set[int]]) -> None:
+    """Whatever the hub does, the end of the block is the end of the process that asks it."""
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=partial(bring, tmp_path))
+    async with fetching(model):
+        await file_is_there(tmp_path / "asked")
+        assert own_children()
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    assert own_children() == set()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "download", "is_here"), [("htdemucs", True, False), (AUTO, False, False), (AUTO, True, True)]
+)
+async def test_nothing_is_downloaded_that_isnt_wanted(
+    tmp_path: Path, own_children: Callable[[], set[int]], wanted: str, download: bool, is_here: bool
+) -> None:
+    """No process begins where a model is insisted on, where downloads are off, and where it is here already."""
+    if is_here:
+        weights(tmp_path).parent.mkdir(parents=True)
+        weights(tmp_path).touch()
+    model = DefaultModel(wanted, catalog(tmp_path, download=download), fetch_weights=partial(refuse, tmp_path))
+    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
+        # With nothing to do it ends by itself.
+        await tasks.create_task(model._fetch_until_here())
+    assert own_children() == set()
+    assert list(tmp_path.glob("refused *")) == []
