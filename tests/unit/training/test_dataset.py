@@ -15,7 +15,10 @@ SAMPLES = 400
 
 def song(folder: Path, name: str, stems: np.ndarray) -> Path:
     file = folder / f"{name}.npy"
-    np.save(file, stems.astype(np.int16))
+    partial = file.with_suffix(".partial")
+    with partial.open("wb") as out:  # as the generator does it: a training that looks meanwhile finds whole songs
+        np.save(out, stems.astype(np.int16))
+    partial.replace(file)
     return file
 
 
