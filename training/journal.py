@@ -19,17 +19,18 @@ _STEPS_PER_LINE = 20
 
 
 class Journal:
-    """Written to standard output and to a file in the folder of the run."""
+    """Written to standard output and to a file in the folder of the run; a silent one to neither."""
 
-    def __init__(self, run: Path, done: Checkpoint) -> None:
-        self._file, self._done = run / FILE, done
+    def __init__(self, run: Path, done: Checkpoint, *, silent: bool = False) -> None:
+        self._file, self._done, self._silent = run / FILE, done, silent
         self._losses: list[float] = []
         self._norms: list[float] = []
         self._since = time.monotonic()
 
     def say(self, words: str) -> None:
         """To people only."""
-        click.echo(words)
+        if not self._silent:
+            click.echo(words)
 
     def begun(self, words: str, plan: "Plan") -> None:
         """A start, of which there may be several."""
@@ -64,8 +65,9 @@ class Journal:
 
     def _keep(self, **what: Any) -> dict[str, Any]:
         line = {"step": self._done.step, "minutes": round(self._done.seconds / 60, 2), **what}
-        with self._file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, default=str) + "\n")
+        if not self._silent:
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, default=str) + "\n")
         return line
 
 

@@ -18,6 +18,7 @@ import torch
 from demucs.apply import apply_model
 
 from training.checkpoint import Checkpoint, load, save
+from training.company import ALONE, Company, company
 from training.dataset import Batches, list_songs, read_song
 from training.journal import Clock, Journal
 from training.loss import LOSSES
@@ -36,6 +37,8 @@ from training.network import (
 from training.songs.score import RATE, STEMS
 
 _MOST_HELD_OUT = 6
+# Processes that train together draw as if they were trainings of seeds so far from each other.
+_SEEDS_APART = 1_000_003
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,8 @@ class Plan:
 class Learner:
     """A model while it learns. Whatever it knows is in `checkpoint`."""
 
-    def __init__(self, plan: Plan, checkpoint: Checkpoint) -> None:
-        self._plan, self.checkpoint = plan, checkpoint
+    def __init__(self, plan: Plan, checkpoint: Checkpoint, together: Company = ALONE) -> None:
+        self._plan, self.checkpoint, self._together = plan, checkpoint, together
         self._device = pick_device(plan.device)
         self._dtype = pick_precision(plan.precision, self._device)
         self._model = build(checkpoint.made_with, checkpoint.seed).to(self._device)
@@ -106,6 +109,7 @@ class Learner:
             estimate = self._model(stems.sum(1))
         loss = LOSSES[self._plan.loss](estimate.float(), stems)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._together.share_gradients(self._model.parameters())
         norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._plan.clip))
         if math.isfinite(norm):
             for group in self._optimizer.param_groups:
@@ -114,7 +118,7 @@ class Learner:
             averaged(self.checkpoint.average, self._model, self.checkpoint.step)
         self._optimizer.zero_grad()
         self.checkpoint.step += 1
-        self.checkpoint.audio_seconds += pieces.shape[0] * pieces.shape[-1] / RATE
+        self.checkpoint.audio_seconds += self._together.size * pieces.shape[0] * pieces.shape[-1] / RATE
         return float(loss.detach()), norm
 
     def check(self, songs: list[Path]) -> dict[str, float]:
@@ -144,34 +148,41 @@ class Learner:
         return torch.autocast(self._device.type, self._dtype, enabled=self._dtype != torch.float32)
 
 
-def train(plan: Plan, stop: threading.Event) -> Checkpoint:
+def train(plan: Plan, stop: threading.Event, together: Company = ALONE) -> Checkpoint:
     """Train until the plan's end or `stop`, and save what came of it.
 
     Raises ValueError for a run that was begun with another shape, segment or seed.
     """
     plan.out.mkdir(parents=True, exist_ok=True)
-    learner = Learner(plan, _begun(plan))
+    learner = Learner(plan, _begun(plan), together)
     done = learner.checkpoint
-    journal = Journal(plan.out, done)
-    samples = int(plan.segment * RATE)
-    with Batches(plan.songs, plan.seed, batch=plan.batch, samples=samples, first_step=done.step) as batches:
+    journal = Journal(plan.out, done, silent=not together.leads)
+    samples, seed = int(plan.segment * RATE), plan.seed + together.rank * _SEEDS_APART
+    with Batches(plan.songs, seed, batch=plan.batch, samples=samples, first_step=done.step) as batches:
         journal.begun(f"{learner}; {batches.songs} songs; from step {done.step}", plan)
         clock = Clock(done)
         for pieces in batches:
-            if stop.is_set() or plan.progress(done.step, done.seconds) >= 1:
+            clock.tick()
+            done.seconds, stopped = together.agreed(done.seconds, stop.is_set())
+            if stopped or plan.progress(done.step, done.seconds) >= 1:
                 break
             rate = plan.rate(done.step, done.seconds)
             journal.learnt(*learner.learn(pieces, rate), rate)
-            clock.tick()
-            if clock.rings("check", plan.minutes_per_check):
-                journal.checked(_checked(plan, learner))
-            if clock.rings("checkpoint", plan.minutes_per_checkpoint):
-                learner.save()
-    learner.save()
-    if not stop.is_set():
-        journal.checked(_checked(plan, learner))
+            if together.leads:
+                _look_after(plan, learner, journal, clock)
+    if together.leads:
+        learner.save()
+        journal.checked({} if stopped else _checked(plan, learner))
     journal.say(f"stopped at step {done.step}, after {done.seconds / 60:.1f} minutes")
     return done
+
+
+def _look_after(plan: Plan, learner: Learner, journal: Journal, clock: Clock) -> None:
+    """Measure and save, each when its time has come."""
+    if clock.rings("check", plan.minutes_per_check):
+        journal.checked(_checked(plan, learner))
+    if clock.rings("checkpoint", plan.minutes_per_checkpoint):
+        learner.save()
 
 
 def _begun(plan: Plan) -> Checkpoint:
@@ -231,9 +242,9 @@ def main(**plan: Any) -> None:
     if not plan["steps"] and not plan["minutes"]:
         raise click.UsageError("Say when to end: --steps, --time-limit or both.")
     set_up_cpu(plan["threads"])
-    with _stopped_by_signals() as stop:
+    with _stopped_by_signals() as stop, company() as together:
         try:
-            train(Plan(**plan), stop)
+            train(Plan(**plan), stop, together)
         except ValueError as error:
             raise click.ClickException(str(error)) from error
 

@@ -143,6 +143,22 @@ def test_a_signal_saves(songs: Path, tmp_path: Path) -> None:
     assert saved.audio_seconds == pytest.approx(saved.step * SEGMENT)
 
 
+def test_two_train_together(songs: Path, tmp_path: Path) -> None:
+    """Two processes take the same steps, by what both have heard, and one of them speaks."""
+    run = tmp_path / "run"
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    options = ["--steps", "3", "--batch", "1", "--segment", "1/5", "--threads", "1", "--precision", "float32"]
+    argv = [*torchrun, "-m", "training.train", str(songs), "--out", str(run), *options]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("stopped at step 3") == 1
+    assert len([line for line in lines(run) if "begun" in line]) == 1
+    saved, alone = load(run), train(plan(songs, tmp_path / "alone", steps=3), threading.Event())
+    assert saved is not None
+    assert saved.audio_seconds == pytest.approx(2 * alone.audio_seconds)
+    assert any(not torch.allclose(weight, saved.model[name], atol=1e-5) for name, weight in alone.model.items())
+
+
 def test_an_export_is_what_was_learnt(songs: Path, tmp_path: Path) -> None:
     """Demucs reads the averaged weights as float16 had them, with the segment of the training."""
     run, file = tmp_path / "run", tmp_path / "small.safetensors"
