@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
+from support.performed import empty_caches
 from support.server import Server, serving
 from support.songs import music
 
@@ -18,8 +19,7 @@ WHY = "htdemucs isn't on this server, which may not download it"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One as it is without any settings, on a machine where nothing was ever downloaded."""
     folder = tmp_path_factory.mktemp("built in")
-    places = {name: str(folder / "cache") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME")}
-    with serving(folder / "data", environment={**places, "HF_HUB_OFFLINE": "1"}) as server:
+    with serving(folder / "data", environment=empty_caches(folder)) as server:
         yield server
 
 

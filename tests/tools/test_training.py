@@ -12,11 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
-
-pytest.importorskip("demucs", reason="training needs the extra separate")
-
 import torch
+from click.testing import CliRunner
 from demucs.hf import load_safetensors_model
 from safetensors import safe_open
 

@@ -1,6 +1,5 @@
 """The songs that the built-in model learns from, with FluidSynth and the smaller soundfont."""
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,8 +16,6 @@ from training.songs.score import RATE
 SMALL_SOUNDFONT = ("TimGM6mb.sf2",)
 SECONDS = 8.0
 ROOT = Path(__file__).resolve().parents[2]
-
-pytestmark = pytest.mark.skipif(shutil.which("fluidsynth") is None, reason="FluidSynth isn't installed")
 
 
 def made(seed: int, *, held_out: bool = False) -> Song:

@@ -1,13 +1,12 @@
 """What a training makes small."""
 
 import pytest
+import torch
 
-torch = pytest.importorskip("torch", reason="training needs the extra separate")
-
-from training.loss import ratio_loss  # noqa: E402 - behind the look for torch
+from training.loss import ratio_loss
 
 
-def pieces() -> "torch.Tensor":
+def pieces() -> torch.Tensor:
     return torch.randn(2, 4, 2, 5000, generator=torch.Generator().manual_seed(1))
 
 

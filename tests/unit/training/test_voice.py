@@ -1,6 +1,5 @@
 """Voices: the tune is sung in tune, in its words' rhythm, by singers that differ and are kept apart."""
 
-import shutil
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -132,7 +131,6 @@ def test_each_note_has_a_syllable(seed: int) -> None:
     assert any(not syllable.onset and not before.coda for before, syllable in pairwise(lyrics))
 
 
-@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng isn't installed")
 def test_speech_is_bent_to_the_tune(monkeypatch: pytest.MonkeyPatch) -> None:
     """Among a few seeds, some sing what espeak-ng says within 30 cents of the notes or octaves of it; all sound."""
     off = []
