@@ -312,8 +312,11 @@ WHERE status = 'Completed' AND NOT discarded
 
 -- name: insert_submission
 -- Claim a job, or nothing when the submission's id is taken.
-INSERT INTO submissions (id, job, subject, content, model, name, callback_url, callback_host, origin, created_at)
-SELECT :id, sequence, :subject, :content, :model, :name, :callback_url, :callback_host, :origin, :created_at
+INSERT INTO submissions (
+    id, job, subject, content, model, model_reason, name, callback_url, callback_host, origin, created_at
+)
+SELECT
+    :id, sequence, :subject, :content, :model, :model_reason, :name, :callback_url, :callback_host, :origin, :created_at
 FROM jobs WHERE id = :job
 ON CONFLICT (id) DO NOTHING RETURNING id;
 

@@ -16,14 +16,16 @@ from streamsrv.jobs.rows import job_values, read_job, to_json
 class Submission:
     """One time that somebody asked for a song. It claims the job that answers it, and owes a webhook of its own.
 
-    `content` names the song: 64 hex digits, a digest of its file. `name` is what this subject calls it. `origin` is
-    where the addresses in its webhook begin. `created_at` is a Unix time.
+    `content` names the song: 64 hex digits, a digest of its file. `name` is what this subject calls it. `model_reason`
+    says, for people, why it is this model, where that isn't plain. `origin` is where the addresses in its webhook
+    begin. `created_at` is a Unix time.
     """
 
     id: str
     subject: str = "local"
     content: str
     model: str
+    model_reason: str | None = None
     name: str
     callback_url: str | None = None
     origin: str

@@ -22,7 +22,7 @@ def render_callback(message: Message) -> bytes:
             "status": job.status.value,
             "error": job.error,
             "model": model,
-            "model_reason": job.options.get("model_reason"),
+            "model_reason": submission.model_reason,
             "song_url": f"{submission.origin}/apiv1/song/{submission.content}",
             "tracks": track_urls(submission.origin, submission.content, model, tracks),
         },

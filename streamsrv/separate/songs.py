@@ -156,10 +156,12 @@ class Songs:
     async def _reply(
         self, job: Job, origin: str, position: int | None, eta: float | None, callbacks: list[dict[str, Any]]
     ) -> dict[str, Any]:
+        asked = await self._store.submissions.submission_of(job.id, SUBJECT)
         return song_reply(
             job,
             origin=origin,
-            song_name=await self.title(job),
+            song_name=asked.name if asked else job.title,
+            model_reason=asked.model_reason if asked else None,
             queue_position=position,
             eta_seconds=eta,
             removed=await self.removed(job),

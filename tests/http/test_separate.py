@@ -99,9 +99,20 @@ async def test_a_song_says_why_it_got_the_built_in_model(
     assert told["model"] == "streamsrv-small"
     why = "htdemucs isn't on this server, which may not download it; used the small built-in model"
     assert told["model_reason"] == why
-    other = music(tmp_path / "b.mp3", seconds=SONG_SECONDS, seed=1).read_bytes()
-    told = await submitted(client, other, model="streamsrv-small")
-    assert (told["model"], told["model_reason"]) == ("streamsrv-small", None)
+
+
+@pytest.mark.parametrize("first", [{}, {"model": "streamsrv-small"}])
+async def test_each_one_who_asks_has_a_reason_of_his_own(
+    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: dict[str, str]
+) -> None:
+    """One job answers those who got the built-in model and those who asked for it; each is told what holds for him."""
+    hide_caches(monkeypatch, tmp_path / "none")
+    client = await start()
+    song = music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes()
+    why = "htdemucs isn't on this server, which may not download it; used the small built-in model"
+    for fields in (first, {} if first else {"model": "streamsrv-small"}, first):
+        told = await submitted(client, song, **fields)
+        assert (told["model"], told["model_reason"]) == ("streamsrv-small", None if fields else why)
 
 
 async def test_a_better_model_is_taken_as_soon_as_it_is_here(

@@ -53,6 +53,7 @@ def make_submission(name: str = "one", **changes) -> Submission:
         "id": name,
         "content": SONG,
         "model": "htdemucs",
+        "model_reason": "there was no other",
         "origin": "http://localhost:8080",
         "callback_url": "http://Example.com:81/hook?x=1",
         "created_at": NOW,

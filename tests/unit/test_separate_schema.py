@@ -45,7 +45,14 @@ def job_of(status: JobStatus = JobStatus.COMPLETED, **changes: Any) -> Job:
 
 def told(job: Job, *removed: str) -> dict[str, Any]:
     return song_reply(
-        job, origin=ORIGIN, song_name="A", queue_position=None, eta_seconds=1.2345, removed=removed, callbacks=[]
+        job,
+        origin=ORIGIN,
+        song_name="A",
+        model_reason=None,
+        queue_position=None,
+        eta_seconds=1.2345,
+        removed=removed,
+        callbacks=[],
     )
 
 
@@ -115,15 +122,6 @@ def test_a_recipe_is_kept_with_its_job() -> None:
     assert Recipe.of(job_of()) == replace(DEFAULTS, model="my model&?")
     options = read_form({"overlap": "0"})
     assert DEFAULTS.settled(options).fingerprint(SONG) == replace(DEFAULTS, overlap=0.0).fingerprint(SONG)
-
-
-def test_why_a_model_was_used_is_told() -> None:
-    """A song says why it has its model, where that was written down; songs of earlier servers say nothing of it."""
-    job = job_of()
-    assert told(job)["model_reason"] is None
-    asked = replace(job, options={**job.options, "model_reason": "used it"})
-    assert told(asked)["model_reason"] == "used it"
-    assert Recipe.of(asked) == Recipe.of(job)
 
 
 @pytest.mark.parametrize("name", ["urgent", "normal", "background"])
