@@ -16,7 +16,7 @@ from streamsrv.app.separation import callback_secret, model_catalog
 from streamsrv.config import Config, load_config, shipped
 from streamsrv.errors import Problem
 from streamsrv.media.tools import find_tools
-from streamsrv.separate.catalog import BUILT_IN, Entry
+from streamsrv.separate.catalog import BUILT_IN, Entry, says_offline
 from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose
 from streamsrv.separate.model import describe
 from streamsrv.separate.settings import ModelSpec
@@ -24,6 +24,7 @@ from streamsrv.server import CannotStart, check_devices, check_outbound, run
 
 # What is with that model where nobody knows of a server that fetches it.
 _IS_TO_COME = f"{PREFERRED} isn't here yet, and the server downloads it when it starts"
+_OFFLINE = "Nothing is fetched while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set."
 # sysexits.h: something is wrong with the configuration, and trying again won't help.
 _EX_CONFIG = 78
 
@@ -80,7 +81,7 @@ def list_models(file: Path | None) -> None:
     """List the models, whether their weights are here, and which one a song gets that names none."""
     config = _load(file, {})
     entries = model_catalog(config).models()
-    default = choose(config.separate.model, entries, download=_IS_TO_COME)
+    default = choose(config.separate.model, entries, is_coming=_IS_TO_COME)
     for entry in entries:
         is_default = entry.name == default.model
         click.echo(f"{entry.name:<24} {entry.state}{' (default)' if is_default else ''}")
@@ -101,11 +102,12 @@ def pull_model(file: Path | None, name: str | None) -> None:
     """
     settings = _load(file, {}).separate
     configured = PREFERRED if settings.model == AUTO else settings.model
-    spec = ModelSpec(name=name or configured, repo=settings.repo, download=True, precision=settings.precision)
+    may_fetch = not says_offline()
+    spec = ModelSpec(name=name or configured, repo=settings.repo, download=may_fetch, precision=settings.precision)
     try:
         info = describe(spec)
     except Problem as problem:
-        click.echo(problem.detail, err=True)
+        click.echo(problem.detail if may_fetch else f"{problem.detail}\n{_OFFLINE}", err=True)
         sys.exit(1)
     click.echo(f"{info.name} is here; it separates {', '.join(info.sources)}.")
 
@@ -196,7 +198,7 @@ def _examine_separation(config: Config) -> list[tuple[bool, str]]:
     except CannotStart as error:
         findings = [(False, str(error))]
     entries = model_catalog(config).models()
-    return [*findings, _examine_model(choose(settings.model, entries, download=_IS_TO_COME), entries)]
+    return [*findings, _examine_model(choose(settings.model, entries, is_coming=_IS_TO_COME), entries)]
 
 
 def _examine_model(choice: Choice, entries: Sequence[Entry]) -> tuple[bool, str]:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from streamsrv.app.house import RETRY_SECONDS, House, server_secret
@@ -22,6 +23,7 @@ from streamsrv.separate.intake import Intake
 from streamsrv.separate.schema import Recipe
 from streamsrv.separate.serving import ServingApi
 from streamsrv.separate.songs import Songs
+from streamsrv.separate.weights import fetch
 from streamsrv.separate.work import SeparateWork, Studio
 from streamsrv.storage.shelf import Shelf
 from streamsrv.web.admission import Admission
@@ -82,7 +84,8 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
     )
     songs = Songs(house.store, work, files, house.hot, slots=settings.songs, ageing_seconds=config.jobs.ageing_seconds)
     catalog = model_catalog(config)
-    default_model = DefaultModel(settings.model, catalog)
+    fetch_weights = partial(fetch, repo=settings.repo, download=may_download(settings.download))
+    default_model = DefaultModel(settings.model, catalog, fetch_weights=fetch_weights)
     return Separation(work, songs, files, catalog, default_model, (shelf, pool, default_model.fetching()))
 
 

@@ -12,6 +12,10 @@ from typing import Any, Literal
 State = Literal["available", "needs download", "missing"]
 
 NOT_INSTALLED = "Demucs isn't installed on this server; its operator can add it: pip install 'streamsrv[separate]'"
+_NO_DEMUCS = "needs Demucs, which isn't installed on this server"
+_MAY_NOT_COME = "isn't on this server, which may not download it"
+_NO_BAG = "isn't a bag of models in the server's folder of models"
+_HAS_GAPS = "isn't whole in the server's folder of models"
 _FOUR = ("drums", "bass", "other", "vocals")
 _SOURCES = {"htdemucs_6s": (*_FOUR, "guitar", "piano")}
 # The model that comes along with the server. It has this name wherever models come from, and no other one has it.
@@ -28,13 +32,15 @@ _HUB_FOLDER = "models--adefossez--{}"
 class Entry:
     """A model by the name that a request may give; its stems where they are known without loading it.
 
-    `detail` says in words what is missing, and what to do, or what else there is to know.
+    `detail` says in words what is missing, and what to do, or what else there is to know. `lack` says the first in few
+    words that go on from its name, where its state is "missing".
     """
 
     name: str
     sources: tuple[str, ...] | None
     state: State
     detail: str = ""
+    lack: str = ""
 
 
 def is_installed() -> bool:
@@ -56,8 +62,14 @@ def built_in_file() -> Path:
 
 
 def may_download(wanted: bool, environment: Mapping[str, str] = os.environ) -> bool:
-    """Are models fetched? As it is `wanted`, but never where huggingface_hub's own variable says offline."""
-    return wanted and environment.get("HF_HUB_OFFLINE", "").upper() not in {"1", "ON", "YES", "TRUE"}
+    """Are models fetched? As it is `wanted`, but never where one of huggingface_hub's own variables says offline."""
+    return wanted and not says_offline(environment)
+
+
+def says_offline(environment: Mapping[str, str] = os.environ) -> bool:
+    """As huggingface_hub reads them."""
+    said = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
+    return said.upper() in {"1", "ON", "YES", "TRUE"}
 
 
 class Catalog:
@@ -75,7 +87,9 @@ class Catalog:
         """All of them, by name. Blocks while it looks at files."""
         if not is_installed():
             return [
-                Entry(name=name, sources=_SOURCES.get(name, _FOUR), state="missing", detail=NOT_INSTALLED)
+                Entry(
+                    name=name, sources=_SOURCES.get(name, _FOUR), state="missing", detail=NOT_INSTALLED, lack=_NO_DEMUCS
+                )
                 for name in ("htdemucs", "htdemucs_6s", "htdemucs_ft", BUILT_IN)
             ]
         found = self._of_hub() if self._repo is None else self._of_folder(self._repo)
@@ -97,7 +111,7 @@ class Catalog:
                 yield Entry(name=name, sources=sources, state="needs download", detail=detail)
             else:
                 detail = f"Its weights aren't here. Fetch them: python -m streamsrv models pull {name}"
-                yield Entry(name=name, sources=sources, state="missing", detail=detail)
+                yield Entry(name=name, sources=sources, state="missing", detail=detail, lack=_MAY_NOT_COME)
 
     def _is_in_hub_cache(self, name: str, signatures: Sequence[str]) -> bool:
         model = self._hub_cache() / _HUB_FOLDER.format(_hub_name(name))
@@ -106,27 +120,27 @@ class Catalog:
         except (OSError, UnicodeDecodeError):
             return False
         files = [f"{name}.yaml", *(f"{signature}.safetensors" for signature in signatures)]
-        return all((model / "snapshots" / commit / file).is_file() for file in files)
+        return all(_is_file(model / "snapshots" / commit / file) for file in files)
 
     def _hub_cache(self) -> Path:
         """Where huggingface_hub keeps what it has fetched."""
         for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
             if self._environment.get(variable):
-                return Path(self._environment[variable]).expanduser()
+                return _expanded(self._environment[variable])
         home = self._environment.get("HF_HOME")
-        return (Path(home).expanduser() if home else self._cache() / "huggingface") / "hub"
+        return (_expanded(home) if home else self._cache() / "huggingface") / "hub"
 
     def _checkpoints(self) -> Path:
         """Where torch keeps what it has fetched."""
         home = self._environment.get("TORCH_HOME")
-        return (Path(home).expanduser() if home else self._cache() / "torch") / "hub" / "checkpoints"
+        return (_expanded(home) if home else self._cache() / "torch") / "hub" / "checkpoints"
 
     def _is_in_torch_cache(self, signatures: Sequence[str], weights: Mapping[str, str]) -> bool:
         folder = self._checkpoints()
-        return all(signature in weights and (folder / weights[signature]).is_file() for signature in signatures)
+        return all(signature in weights and _is_file(folder / weights[signature]) for signature in signatures)
 
     def _cache(self) -> Path:
-        return Path(self._environment.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+        return _expanded(self._environment.get("XDG_CACHE_HOME") or "~/.cache")
 
     def _of_folder(self, folder: Path) -> Iterator[Entry]:
         try:
@@ -145,10 +159,11 @@ class Catalog:
             sources = _SOURCES.get(name, _FOUR) if known else None
             missing = [signature for signature in signatures or () if signature not in singles]
             if signatures is None:
-                yield Entry(name=name, sources=None, state="missing", detail="Its YAML file isn't a bag of models.")
+                detail = "Its YAML file isn't a bag of models."
+                yield Entry(name=name, sources=None, state="missing", detail=detail, lack=_NO_BAG)
             elif missing:
                 detail = f"The folder of models lacks {', '.join(missing)}, which this bag is made of."
-                yield Entry(name=name, sources=sources, state="missing", detail=detail)
+                yield Entry(name=name, sources=sources, state="missing", detail=detail, lack=_HAS_GAPS)
             else:
                 yield Entry(name=name, sources=sources, state="available")
         for name in singles - of_bags:
@@ -159,6 +174,19 @@ def _built_in() -> Entry:
     if built_in_file().is_file():
         return Entry(name=BUILT_IN, sources=_FOUR, state="available", detail=_ABOUT_BUILT_IN)
     return Entry(name=BUILT_IN, sources=_FOUR, state="missing", detail="Its file isn't in this installation.")
+
+
+def _is_file(path: Path) -> bool:
+    """What may not be looked at isn't there."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _expanded(path: str) -> Path:
+    """With somebody's home in the place of ~; as it is where nobody knows that."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111, Path's own raises
 
 
 def _signature(file: Path) -> str:

@@ -3,15 +3,16 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from streamsrv.separate.catalog import BUILT_IN, Entry
+from streamsrv.separate.catalog import BUILT_IN, Entry, State
 
 # As a setting: PREFERRED where it can be had, else BUILT_IN.
 AUTO = "auto"
 PREFERRED = "htdemucs"
 
-# Where PREFERRED is to be downloaded: what has become of that.
 IS_COMING = f"{PREFERRED} is being downloaded"
 DID_NOT_COME = f"{PREFERRED} could not be downloaded"
+DID_NOT_LOAD = f"{PREFERRED} could not be loaded"
+IS_UNKNOWN = f"{PREFERRED} isn't in the server's folder of models"
 
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 60.0, 6 * 3600.0
 _LONGER = 4
@@ -30,26 +31,34 @@ class Choice:
         return None if self.why is None else f"{self.why}; used the small built-in model"
 
 
-def choose(wanted: str, entries: Sequence[Entry], *, download: str) -> Choice:
-    """Choose among all models there are. `download` says in words what is with PREFERRED where it must be fetched.
+def choose(wanted: str, entries: Sequence[Entry], *, failed: State | None = None, is_coming: str = IS_COMING) -> Choice:
+    """Choose among all models there are. `failed` is the state that a try to have PREFERRED left it in without success.
+
+    `is_coming` says what is with it while it needs a download and none has failed.
 
     With AUTO, where not even the built-in one can be used, it is PREFERRED: a song says then what is missing.
     """
     if wanted != AUTO:
         return Choice(wanted)
-    states = {entry.name: entry.state for entry in entries}
-    if states.get(PREFERRED) == "available" or states.get(BUILT_IN) != "available":
-        return Choice(PREFERRED)
-    why = {
-        None: f"{PREFERRED} isn't in the server's folder of models",
-        "missing": f"{PREFERRED} isn't on this server, which may not download it",
-        "needs download": download,
-    }
-    return Choice(BUILT_IN, why[states.get(PREFERRED)])
+    found = {entry.name: entry for entry in entries}
+    why = _what_is_amiss(found.get(PREFERRED), failed, is_coming)
+    has_other = BUILT_IN in found and found[BUILT_IN].state == "available"
+    return Choice(BUILT_IN, why) if why and has_other else Choice(PREFERRED)
+
+
+def _what_is_amiss(preferred: Entry | None, failed: State | None, is_coming: str) -> str | None:
+    """Say why PREFERRED can't be used now; None where it can."""
+    if preferred is None:
+        return IS_UNKNOWN
+    if preferred.state == "missing":
+        return f"{PREFERRED} {preferred.lack}"
+    if preferred.state == "needs download":
+        return DID_NOT_COME if failed else is_coming
+    return DID_NOT_LOAD if failed == "available" else None
 
 
 def pauses() -> Iterator[float]:
-    """How many seconds to wait after each download that failed, for ever."""
+    """How many seconds to wait after each try that failed, for ever."""
     seconds = _FIRST_PAUSE_SECONDS
     while True:
         yield seconds

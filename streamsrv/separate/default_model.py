@@ -6,9 +6,8 @@ from contextlib import asynccontextmanager
 
 import structlog
 
-from streamsrv.separate.catalog import Catalog, Entry
-from streamsrv.separate.choice import AUTO, DID_NOT_COME, IS_COMING, PREFERRED, Choice, choose, pauses
-from streamsrv.separate.weights import fetch
+from streamsrv.separate.catalog import Catalog, Entry, State
+from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose, pauses
 from streamsrv.tasks import outcome_of
 from streamsrv.workers.devices import Device
 from streamsrv.workers.pool import DevicePool
@@ -21,56 +20,72 @@ _CHILD = Device("downloads")
 
 
 class DefaultModel:
-    """What `wanted`, the setting, comes to now. Nobody waits for a network: until PREFERRED is here, it isn't it."""
+    """What `wanted`, the setting, comes to now. Nobody waits for a network: until PREFERRED is here, it isn't it.
+
+    `fetch_weights` has a model on this machine, and raises where it can't be had or can't be loaded. It must be
+    importable.
+    """
 
     def __init__(
         self,
         wanted: str,
         catalog: Catalog,
         *,
-        fetch_weights: Callable[[str], None] = fetch,
+        fetch_weights: Callable[[str], None],
         pauses_seconds: Iterable[float] | None = None,
     ) -> None:
         self._wanted = wanted
         self._catalog = catalog
         self._fetch = fetch_weights
         self._pauses_seconds = pauses() if pauses_seconds is None else pauses_seconds
-        self._has_failed = False
+        self._failed: State | None = None
 
     async def choose(self) -> Choice:
         """Choose for a song that comes now. Files are looked at, so that it notices models that were pulled."""
-        return self.among(await asyncio.to_thread(self._catalog.models))
+        return self.among(await asyncio.to_thread(self._catalog.models) if self._wanted == AUTO else ())
 
     def among(self, entries: Sequence[Entry]) -> Choice:
         """The same, of models that were looked up already."""
-        return choose(self._wanted, entries, download=DID_NOT_COME if self._has_failed else IS_COMING)
+        return choose(self._wanted, entries, failed=self._failed)
 
     @asynccontextmanager
     async def fetching(self) -> AsyncIterator[None]:
-        """Within the block PREFERRED is being fetched, if it is wanted, must be, and may be: until it is here."""
+        """Within the block PREFERRED, if it is wanted, is fetched if it must be and may be, and loaded once."""
         async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(self._fetch_until_here())
+            task = tasks.create_task(self._have_or_tell())
             try:
                 yield
             finally:
                 task.cancel()
 
-    async def _fetch_until_here(self) -> None:
-        if self._wanted != AUTO or await outcome_of(self._is_needed) is not True:
-            return
-        for pause_seconds in self._pauses_seconds:
-            log.info("model_download_started", model=PREFERRED)
-            error = await outcome_of(self._try)
-            if await outcome_of(self._is_needed) is False:
-                log.info("model_downloaded", model=PREFERRED)
+    async def _have_or_tell(self) -> None:
+        """Whatever goes wrong here is no reason to stop serving."""
+        error = await outcome_of(self._have)
+        if error is not None:
+            log.error("model_given_up", model=PREFERRED, exc_info=error)
+
+    async def _have(self) -> None:
+        """Until it could be loaded: files that are here may be damaged, and nobody would get a stem."""
+        for pause_seconds in self._pauses_seconds if self._wanted == AUTO else ():
+            before = await self._state()
+            if before == "missing":
                 return
-            self._has_failed = True
-            log.warning("model_download_failed", model=PREFERRED, reason=repr(error), again_seconds=pause_seconds)
+            is_download = before == "needs download"
+            if is_download:
+                log.info("model_download_started", model=PREFERRED)
+            error = await outcome_of(self._try)
+            if error is None:
+                self._failed = None
+                log.info("model_downloaded" if is_download else "model_loaded", model=PREFERRED)
+                return
+            self._failed = await self._state()
+            event = "model_load_failed" if self._failed == "available" else "model_download_failed"
+            log.warning(event, model=PREFERRED, again_seconds=pause_seconds, exc_info=error)
             await asyncio.sleep(pause_seconds)
 
-    async def _is_needed(self) -> bool:
+    async def _state(self) -> State:
         entry = await asyncio.to_thread(self._catalog.find, PREFERRED)
-        return entry is not None and entry.state == "needs download"
+        return "missing" if entry is None else entry.state
 
     async def _try(self) -> None:
         """In a process of its own: it needs torch, takes no device from a song, and can be ended at any time."""

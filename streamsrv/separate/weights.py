@@ -10,7 +10,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +33,15 @@ def load_model(name: str, repo: Path | None, *, download: bool) -> Any:
         return _from_folder(name, repo) if repo else _from_hub(name, download=download)
 
 
-def fetch(name: str) -> None:
-    """Have a model of Demucs's hub on this machine. For a process of its own, which says nothing. Raises MissingModel.
+def fetch(name: str, repo: Path | None, *, download: bool) -> None:
+    """Have a model on this machine, and load it, so that what is here is known to be good. For a process of its own.
 
-    It is loaded, too, so that what is here can be used.
+    It prints nothing: what Demucs and torch say of their downloads isn't for the server's log. Raises MissingModel.
     """
     for variable, value in (("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_VERBOSITY", "error")):
         os.environ.setdefault(variable, value)
-    load_model(name, None, download=True)
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        load_model(name, repo, download=download)
 
 
 def _built_in() -> Any:

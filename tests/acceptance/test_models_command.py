@@ -75,6 +75,13 @@ class TestModels:
         assert "Traceback" not in done.stderr
         assert str(repo) not in done.stderr
 
+    def test_pull_offline(self, tmp_path: Path) -> None:
+        """Where the hub's own variable forbids it nothing is fetched, and it is said which."""
+        done = run("models", "pull", "htdemucs", cache=tmp_path)
+        assert done.returncode == 1
+        assert "HF_HUB_OFFLINE" in done.stderr
+        assert list(tmp_path.rglob("*.th")) == []
+
 
 class TestDoctor:
     def test_good(self, repo: Path) -> None:

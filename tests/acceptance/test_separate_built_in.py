@@ -84,6 +84,18 @@ def test_who_insists_is_told(start: Start, tmp_path: Path) -> None:
         assert "python -m streamsrv models pull htdemucs" in told["error"]
 
 
+def test_damaged_weights_stop_nobody(start: Start, tmp_path: Path) -> None:
+    """Where htdemucs's files are here but damaged, songs get the built-in model soon after the start, and say why."""
+    checkpoints = tmp_path / "home" / "t" / "hub" / "checkpoints"
+    checkpoints.mkdir(parents=True)
+    (checkpoints / "955717e8-8726e21a.th").write_bytes(b"no weights at all")
+    with start(HF_HUB_OFFLINE="1") as server:
+        models_when(server, lambda told: told["default_reason"] == "htdemucs could not be loaded")
+        song = send_song(server, music(tmp_path / "song.mp3", seconds=1))
+        told = completed_song(server, song)
+        assert told["model_reason"] == "htdemucs could not be loaded; used the small built-in model"
+
+
 class Hub:
     """Demucs's hub as its library sees it, with one model, which it gives only once it is `open`."""
 
@@ -120,8 +132,11 @@ class Hub:
     def answer(self, request: BaseHTTPRequestHandler) -> bytes:
         self.asked.append(request.path)
         self.open.wait(GIVEN_UP_SECONDS)
-        prefix = "/adefossez/HTDemucs/resolve/main/"
-        body = (self._files / request.path.removeprefix(prefix)).read_bytes()
+        file = self._files / request.path.removeprefix("/adefossez/HTDemucs/resolve/main/")
+        if not file.is_file():  # its library asks for other things, too
+            request.send_error(404)
+            return b""
+        body = file.read_bytes()
         headers: Mapping[str, object] = {"X-Repo-Commit": COMMIT, "ETag": f'"{len(body):040}"'}
         request.send_response(200)
         for name, value in {**headers, "Content-Length": len(body)}.items():

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from streamsrv.errors import MissingModel
-from streamsrv.separate.catalog import BUILT_IN, Catalog
-from streamsrv.separate.choice import AUTO, DID_NOT_COME, IS_COMING, PREFERRED, Choice
+from streamsrv.separate.catalog import BUILT_IN, Catalog, Entry
+from streamsrv.separate.choice import AUTO, DID_NOT_COME, DID_NOT_LOAD, IS_COMING, PREFERRED, Choice
 from streamsrv.separate.default_model import DefaultModel
 
 SECONDS = 30.0
 NOW = Choice(PREFERRED)
 COMING, FAILED = Choice(BUILT_IN, IS_COMING), Choice(BUILT_IN, DID_NOT_COME)
+DAMAGED = Choice(BUILT_IN, DID_NOT_LOAD)
 
 Waiting = Callable[[Choice], Awaitable[None]]
 
@@ -41,6 +42,21 @@ def bring(folder: Path, name: str) -> None:
 def refuse(folder: Path, name: str) -> None:
     (folder / f"refused {time.monotonic_ns()}").touch()
     raise MissingModel(f"There is no {name} today.")
+
+
+def bring_rubbish(folder: Path, name: str) -> None:
+    """What a hub that is broken leaves behind, until somebody mends it."""
+    if not weights(folder).exists():
+        weights(folder).parent.mkdir(parents=True)
+        weights(folder).write_text("rubbish")
+    check(folder, name)
+
+
+def check(folder: Path, _name: str) -> None:
+    with (folder / "checks").open("a") as file:
+        file.write("x")
+    if weights(folder).read_text() == "rubbish":
+        raise MissingModel("Its files are damaged.")
 
 
 def die(_name: str) -> None:
@@ -116,19 +132,55 @@ async def test_a_server_that_stops_ends_the_download(tmp_path: Path, own_childre
     assert own_children() == set()
 
 
-@pytest.mark.parametrize(
-    ("wanted", "download", "is_here"), [("htdemucs", True, False), (AUTO, False, False), (AUTO, True, True)]
-)
-async def test_nothing_is_downloaded_that_isnt_wanted(
-    tmp_path: Path, own_children: Callable[[], set[int]], wanted: str, download: bool, is_here: bool
-) -> None:
-    """No process begins where a model is insisted on, where downloads are off, and where it is here already."""
-    if is_here:
+@pytest.mark.parametrize("was_here", [False, True])
+async def test_what_cant_be_loaded_isnt_used(tmp_path: Path, was_here: bool) -> None:
+    """Files that are damaged, as they came or since, don't stop songs: they get the built-in model, which says why.
+
+    Once they are mended they are used.
+    """
+    if was_here:
         weights(tmp_path).parent.mkdir(parents=True)
-        weights(tmp_path).touch()
+        weights(tmp_path).write_text("rubbish")
+    model = DefaultModel(
+        AUTO, catalog(tmp_path), fetch_weights=partial(bring_rubbish, tmp_path), pauses_seconds=[0.5] * 100
+    )
+    async with fetching(model) as comes_to:
+        await comes_to(DAMAGED)
+        assert await model.choose() == DAMAGED
+        weights(tmp_path).write_text("good")
+        await comes_to(NOW)
+    assert await model.choose() == NOW
+
+
+async def test_what_is_here_is_loaded_once(tmp_path: Path) -> None:
+    """Whether it can be used is known soon after the start, and isn't asked again."""
+    weights(tmp_path).parent.mkdir(parents=True)
+    weights(tmp_path).write_text("good")
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=partial(check, tmp_path), pauses_seconds=[0.0] * 3)
+    async with asyncio.timeout(SECONDS):
+        await model._have()
+    assert (tmp_path / "checks").read_text() == "x"
+    assert await model.choose() == NOW
+
+
+@pytest.mark.parametrize(("wanted", "download"), [("htdemucs", True), (AUTO, False)])
+async def test_nothing_is_downloaded_that_isnt_wanted(
+    tmp_path: Path, own_children: Callable[[], set[int]], wanted: str, download: bool
+) -> None:
+    """No process begins where a model is insisted on, and where downloads are off."""
     model = DefaultModel(wanted, catalog(tmp_path, download=download), fetch_weights=partial(refuse, tmp_path))
-    async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as tasks:
-        # With nothing to do it ends by itself.
-        await tasks.create_task(model._fetch_until_here())
+    async with asyncio.timeout(SECONDS):
+        await model._have()  # with nothing to do it ends by itself
     assert own_children() == set()
     assert list(tmp_path.glob("refused *")) == []
+
+
+async def test_who_insists_is_asked_for_no_files(tmp_path: Path) -> None:
+    """A model that the settings name is given by its name: nothing on disk is looked at for it."""
+
+    class Unreadable(Catalog):
+        def models(self) -> list[Entry]:
+            raise PermissionError(13, "Permission denied")
+
+    model = DefaultModel("htdemucs", Unreadable(None, download=True), fetch_weights=die)
+    assert await model.choose() == NOW

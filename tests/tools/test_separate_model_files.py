@@ -294,6 +294,32 @@ def test_nothing_is_downloaded_offline(wanted: bool, offline: str, may: bool) ->
     """Models are downloaded as the setting says, but never where the variable of the hub's own library forbids it."""
     assert may_download(wanted, {"HF_HUB_OFFLINE": offline}) is may
     assert may_download(wanted, {}) is wanted
+    assert may_download(wanted, {"HF_HUB_OFFLINE": "", "TRANSFORMERS_OFFLINE": offline}) is may
+
+
+@pytest.mark.parametrize("home", ["~nobody-of-this-name", "/" + 300 * "x", "/dev/null/x"])
+def test_a_cache_that_cant_be_read_is_empty(home: str) -> None:
+    """Variables that lead nowhere are no reason to refuse songs: the models aren't here, and that is all."""
+    ours = Catalog(None, download=True, environment={"HF_HOME": home, "TORCH_HOME": home, "XDG_CACHE_HOME": home})
+    states = {entry.name: entry.state for entry in ours.models()}
+    assert states.pop(BUILT_IN) == "available"
+    assert set(states.values()) == {"needs download"}
+
+
+@pytest.mark.parametrize(
+    ("files", "lack"),
+    [
+        ({"htdemucs.yaml": "models: [abc]"}, "isn't whole in the server's folder of models"),
+        ({"htdemucs.yaml": "[1, 2"}, "isn't a bag of models in the server's folder of models"),
+    ],
+)
+def test_why_a_model_of_the_folder_cant_be_used(tmp_path: Path, files: dict[str, str], lack: str) -> None:
+    """It is said in a few words behind its name, for those who then get another one."""
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = Catalog(tmp_path, download=True).find("htdemucs")
+    assert found is not None
+    assert (found.state, found.lack) == ("missing", lack)
 
 
 def test_each_name_of_the_hub_is_spelt_as_demucs_does() -> None:
