@@ -1,6 +1,7 @@
 """What holds for every test: where it may not be skipped, a skip is a failure, and no encoder outlives it."""
 
 import os
+import tempfile
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
@@ -22,8 +23,13 @@ settings.load_profile("shared machine")
 
 
 def pytest_configure() -> None:
-    """No test, and no server of one, may ask Demucs's hub for models; those that need a hub bring one along."""
+    """No test, and no server of one, may ask Demucs's hub for models, nor sees those that somebody has fetched.
+
+    Those that need a hub, or a cache, bring one along.
+    """
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
+    nowhere = str(Path(tempfile.gettempdir()) / "streamsrv-no-models")
+    os.environ |= dict.fromkeys(("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME"), nowhere)
 
 
 @pytest.hookimpl(wrapper=True)

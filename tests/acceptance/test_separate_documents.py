@@ -22,7 +22,7 @@ import numpy as np
 import pytest
 import requests
 from acceptance.test_documents import claim_port
-from support.performed import empty_caches, performed, written
+from support.performed import performed, written
 from support.server import Server, serving
 from support.songs import RATE, WORLD, completed_song
 from support.sound import decode
@@ -87,8 +87,7 @@ def documented(tmp_path_factory: pytest.TempPathFactory, example: Example) -> It
     """The server on the documents' port, and on IPv6, since `localhost` may be either."""
     claim_port(5000)
     folder = tmp_path_factory.mktemp("documents")
-    # As on a machine where nothing was ever downloaded.
-    environment = {**empty_caches(folder), "PYTHONPATH": str(WORLD), "STREAMSRV_TEST_EXAMPLE_PORT": str(example.port)}
+    environment = {"PYTHONPATH": str(WORLD), "STREAMSRV_TEST_EXAMPLE_PORT": str(example.port)}
     with serving(folder / "data", "--host", "::1", port=5000, environment=environment) as server:
         yield server
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.performed import empty_caches, performed, written
+from support.performed import performed, written
 from support.server import Server, serving
 from support.songs import completed_song, send_song, track_bytes
 from support.sound import decode
@@ -22,7 +22,7 @@ LEAST_GAIN = {"drums": 8.0, "bass": 8.0, "other": 4.0, "vocals": 4.0}
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server that nobody gave another model."""
     folder = tmp_path_factory.mktemp("right")
-    with serving(folder / "data", environment=empty_caches(folder)) as server:
+    with serving(folder / "data") as server:
         yield server
 
 

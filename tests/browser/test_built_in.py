@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import expect
-from support.performed import empty_caches
 from support.server import Server, serving
 from support.songs import music
 
@@ -19,7 +18,7 @@ WHY = "htdemucs isn't on this server, which may not download it"
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One as it is without any settings, on a machine where nothing was ever downloaded."""
     folder = tmp_path_factory.mktemp("built in")
-    with serving(folder / "data", environment=empty_caches(folder)) as server:
+    with serving(folder / "data") as server:
         yield server
 
 

@@ -55,12 +55,11 @@ async def test_models_of_an_empty_folder(start: Start, tmp_path: Path) -> None:
     assert [(model["name"], model["state"]) for model in document["models"]] == [("streamsrv-small", "available")]
 
 
-async def test_models_of_demucs(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_models_of_demucs(start: Start) -> None:
     """Without a folder of one's own the models are those of Demucs; each says whether it is here, else what to do.
 
     And it says which one a song gets that names none, and why that isn't a better one.
     """
-    hide_caches(monkeypatch, tmp_path)
     client = await start(separate={"download": False})
     async with client.get("/apiv1/models") as reply:
         document = await reply.json()
@@ -74,11 +73,6 @@ async def test_models_of_demucs(start: Start, monkeypatch: pytest.MonkeyPatch, t
     assert "models pull htdemucs" in models["htdemucs"]["detail"]
 
 
-def hide_caches(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-    for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME"):
-        monkeypatch.setenv(name, str(folder))
-
-
 async def submitted(client: Client, song: bytes, **fields: str) -> dict[str, Any]:
     """Send a song; what is told of it then."""
     body = {"mp3": base64.b64encode(song).decode(), **fields}
@@ -89,11 +83,8 @@ async def submitted(client: Client, song: bytes, **fields: str) -> dict[str, Any
         return await reply.json()
 
 
-async def test_a_song_says_why_it_got_the_built_in_model(
-    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+async def test_a_song_says_why_it_got_the_built_in_model(start: Start, tmp_path: Path) -> None:
     """One that names no model gets the built-in one where no better is here, and says so; one that names it doesn't."""
-    hide_caches(monkeypatch, tmp_path / "none")
     client = await start()
     told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
     assert told["model"] == "streamsrv-small"
@@ -102,11 +93,8 @@ async def test_a_song_says_why_it_got_the_built_in_model(
 
 
 @pytest.mark.parametrize("first", [{}, {"model": "streamsrv-small"}])
-async def test_each_one_who_asks_has_a_reason_of_his_own(
-    start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, first: dict[str, str]
-) -> None:
+async def test_each_one_who_asks_has_a_reason_of_his_own(start: Start, tmp_path: Path, first: dict[str, str]) -> None:
     """One job answers those who got the built-in model and those who asked for it; each is told what holds for him."""
-    hide_caches(monkeypatch, tmp_path / "none")
     client = await start()
     song = music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes()
     why = "htdemucs isn't on this server, which may not download it; used the small built-in model"
@@ -119,7 +107,7 @@ async def test_a_better_model_is_taken_as_soon_as_it_is_here(
     start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """What is put into a cache beside the running server is the next song's; the same song is made anew by it."""
-    hide_caches(monkeypatch, tmp_path / "cache")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "cache"))
     client = await start()
     song = music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes()
     assert (await submitted(client, song))["model"] == "streamsrv-small"
@@ -149,9 +137,8 @@ async def test_a_folder_of_models_may_have_the_better_one(
     assert (document["default_reason"] is None) == (default == "htdemucs")
 
 
-async def test_who_insists_gets_no_other_model(start: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+async def test_who_insists_gets_no_other_model(start: Start, tmp_path: Path) -> None:
     """Where the settings name htdemucs and it isn't here, a song fails, and says what its operator can do."""
-    hide_caches(monkeypatch, tmp_path / "none")
     client = await start(separate={"model": "htdemucs"})
     told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
     deadline = time.monotonic() + LOAD_SECONDS

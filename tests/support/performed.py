@@ -24,8 +24,3 @@ def written(file: Path, samples: np.ndarray, *options: str) -> Path:
     data = np.ascontiguousarray(samples.T, "<f4").tobytes()
     subprocess.run([*FFMPEG, *raw, *options, str(file)], input=data, check=True, timeout=60)
     return file
-
-
-def empty_caches(folder: Path) -> dict[str, str]:
-    """Variables for a server on a machine where nothing was ever downloaded."""
-    return {name: str(folder / "cache") for name in ("HF_HOME", "HF_HUB_CACHE", "TORCH_HOME", "XDG_CACHE_HOME")}
