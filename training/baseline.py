@@ -10,7 +10,7 @@ in a voice's range, and too restless to lie in a spectrogram of longer windows. 
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 
 import click
@@ -20,8 +20,9 @@ from scipy.ndimage import median_filter
 from scipy.signal import ShortTimeFFT
 
 from training.measures import Samples, is_silent, sdr
+from training.options import LEAST_SONG_SECONDS, FiniteRange, told
 from training.songs.score import RATE, STEMS
-from training.soundfiles import read_stems
+from training.soundfiles import list_songs, read_song
 
 Spectrum = NDArray[np.complex128]  # [channel, frequency, frame]
 Mask = NDArray[np.float64]  # [frequency, frame]
@@ -113,7 +114,10 @@ def _centre(spectrum: Spectrum) -> Mask:
 
 
 def tune(songs: Sequence[Samples], start: Tuning = DEFAULT) -> Iterator[tuple[Tuning, float]]:
-    """Change one number after the other for as long as that helps; gives each improvement and its SDR."""
+    """Change one number after the other for as long as that helps; gives each improvement and its SDR.
+
+    Raises ValueError where no stem of any song sounds.
+    """
     best, score = start, _score(songs, start)
     yield best, score
     improved = True
@@ -133,6 +137,8 @@ def _score(songs: Sequence[Samples], tuning: Tuning) -> float:
     for stems in songs:
         pairs = zip(stems, separate(stems.sum(axis=0), tuning), strict=True)
         found += [sdr(stem, estimate) for stem, estimate in pairs if not is_silent(stem)]
+    if not found:
+        raise ValueError("All of these songs are silent: there is nothing to tune on.")
     return statistics.fmean(found)
 
 
@@ -143,16 +149,16 @@ def _middle(stems: Samples, seconds: float) -> Samples:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
-@click.option("--songs", default=8, show_default=True, help="So many of the folder's songs.")
-@click.option("--seconds", default=30.0, show_default=True, help="So much of each, from its middle.")
+@click.option("--songs", type=click.IntRange(1), default=8, show_default=True, help="So many of the folder's songs.")
+@click.option(
+    "--seconds", type=FiniteRange(LEAST_SONG_SECONDS), default=30.0, show_default=True, help="Of each, from its middle."
+)
 def main(folder: Path, songs: int, seconds: float) -> None:
     """Tune the baseline on the songs of FOLDER, which mustn't be those that it is compared on."""
-    chosen = [_middle(read_stems(file), seconds) for file in islice(sorted(folder.glob("*.npy")), songs)]
-    if not chosen:
-        raise click.ClickException(f"There are no songs in {folder}.")
-    for tuning, score in tune(chosen):
-        numbers = " ".join(f"{name}={value:.3g}" for name, value in asdict(tuning).items())
-        click.echo(f"{score:.3f} dB {numbers}")
+    with told():
+        for tuning, score in tune([_middle(read_song(file), seconds) for file in list_songs(folder)[:songs]]):
+            numbers = " ".join(f"{name}={value:.3g}" for name, value in asdict(tuning).items())
+            click.echo(f"{score:.3f} dB {numbers}")
 
 
 if __name__ == "__main__":

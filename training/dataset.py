@@ -15,11 +15,10 @@ import numpy as np
 
 from training.augment import Samples, at_speed, draw_speed, vary
 from training.songs.score import STEMS
+from training.soundfiles import list_songs, open_song, scaled
 
-_CHANNELS = 2
-_FULL_SCALE = 32768.0
 # The share of pieces whose stems are of one moment of one song. The others' are each from anywhere.
-_COHERENT = 0.3
+_COHERENT = 0.5
 # A stem that is silent where it was drawn is drawn again this often: there is nothing to be learnt but silence.
 _DRAWS = 2
 # -60 dB of full scale.
@@ -28,30 +27,18 @@ _STEPS_PER_LOOK = 100
 _BATCHES_AHEAD = 4
 
 
-def list_songs(folder: Path) -> tuple[Path, ...]:
-    """The songs in a folder by name. Raises ValueError where there is none."""
-    songs = tuple(sorted(folder.glob("*.npy")))
-    if not songs:
-        raise ValueError(f"There are no songs (*.npy) in {folder}.")
-    return songs
-
-
-def read_song(file: Path) -> Samples:
-    """float32 [stem, channel, sample], from -1 to 1."""
-    return _scaled(_mapped(file))
-
-
 def draw_batch(songs: Sequence[Path], seed: int, step: int, *, batch: int, samples: int) -> Samples:
     """The stems of the pieces of a step, float32 [piece, stem, channel, sample]; a piece's mix is their sum."""
     rng = np.random.default_rng((seed, step))
     return np.stack([_draw_piece(songs, rng, samples) for _ in range(batch)])
 
 
+# Songs are opened for each piece: a file kept open for each of thousands is more than a process may have.
 def _draw_piece(songs: Sequence[Path], rng: np.random.Generator, samples: int) -> Samples:
     speed = draw_speed(rng)
     read = speed.samples_for(samples)
     if rng.random() < _COHERENT:
-        piece = _anywhere(_mapped(songs[int(rng.integers(len(songs)))]), rng, read)
+        piece = _anywhere(open_song(songs[int(rng.integers(len(songs)))]), rng, read)
     else:
         piece = np.stack([_draw_stem(songs, stem, rng, read) for stem in range(len(STEMS))])
     return vary(at_speed(piece, speed, samples), rng)
@@ -59,30 +46,18 @@ def _draw_piece(songs: Sequence[Path], rng: np.random.Generator, samples: int) -
 
 def _draw_stem(songs: Sequence[Path], stem: int, rng: np.random.Generator, samples: int) -> Samples:
     for _ in range(_DRAWS):
-        piece = _anywhere(_mapped(songs[int(rng.integers(len(songs)))])[stem], rng, samples)
+        piece = _anywhere(open_song(songs[int(rng.integers(len(songs)))])[stem], rng, samples)
         if np.abs(piece).max() >= _SILENT_BELOW:
             break
     return piece
 
 
-def _mapped(file: Path) -> np.ndarray:
-    # Opened for each piece: a file kept open for each of thousands of songs is more than a process may have.
-    song: np.ndarray = np.load(file, mmap_mode="r")
-    if song.dtype != np.int16 or song.shape[:-1] != (len(STEMS), _CHANNELS) or not song.size:
-        raise ValueError(f"{file} is no song: {song.dtype} {song.shape} instead of int16 (4, 2, samples).")
-    return song
-
-
 def _anywhere(sound: np.ndarray, rng: np.random.Generator, samples: int) -> Samples:
     """A piece from a random place; where the sound is shorter, all of it and silence."""
     start = int(rng.integers(max(0, sound.shape[-1] - samples) + 1))
-    piece = _scaled(sound[..., start : start + samples])
+    piece = scaled(sound[..., start : start + samples])
     missing = samples - piece.shape[-1]
     return np.pad(piece, [(0, 0)] * (piece.ndim - 1) + [(0, missing)]) if missing else piece
-
-
-def _scaled(sound: np.ndarray) -> Samples:
-    return sound.astype(np.float32) / np.float32(_FULL_SCALE)
 
 
 class Batches:

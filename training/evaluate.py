@@ -9,21 +9,22 @@ count there, since a ratio to silence says nothing.
 """
 
 import json
+import re
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
-from itertools import islice
 from pathlib import Path
 
 import click
 
 from training import baseline, separators
 from training.measures import Samples, Summary, decibels, is_silent, sdr, si_sdr, summary, table
+from training.options import ended_by_sigterm, told
 from training.pictures import draw_comparison
-from training.separators import Estimate, Separate, SeparationFailed
+from training.separators import Estimate, Separate
 from training.songs.score import RATE, STEMS
-from training.soundfiles import UnreadableSound, read_stems
+from training.soundfiles import list_songs, read_song
 
 # The columns: what is compared with the true stem, and how.
 _MEASURES = {
@@ -130,7 +131,7 @@ def _write(file: Path, text: str) -> None:
 def evaluate(files: Sequence[Path], separate: Separate, *, out: Path | None, pictures: int) -> Iterator[Judged]:
     """Judge one song after the other; pictures of the first ones go to `out`."""
     for number, file in enumerate(files):
-        truth = read_stems(file)
+        truth = read_song(file)
         mix = truth.sum(axis=0)
         estimate = separate(mix)
         if out and number < pictures:
@@ -141,6 +142,8 @@ def evaluate(files: Sequence[Path], separate: Separate, *, out: Path | None, pic
 def _separator(server: str | None, model: str | None, serve: bool) -> tuple[AbstractContextManager[Separate], str]:
     """How songs are separated, and that in words."""
     if server:
+        if not re.match(r"https?://[^/]", server):
+            raise click.UsageError(f"--server must be a URL, http://HOST:PORT: {server}")
         name = Path(model).stem if model else None
         return separators.server(server, name), f"separated by a server with {name or 'its own model'}"
     if model is None:
@@ -158,33 +161,38 @@ def _separator(server: str | None, model: str | None, serve: bool) -> tuple[Abst
 @click.option("--server", metavar="URL", help="A server that runs, which has the model.")
 @click.option("--model", metavar="FILE", help="NAME.safetensors; with --server its name is enough.")
 @click.option("--serve", is_flag=True, help="Start a server with the model's folder, and ask that.")
-@click.option("--songs", default=20, show_default=True, help="So many of the folder's songs, by their names.")
+@click.option(
+    "--songs", type=click.IntRange(1), show_default="all", help="So many of the folder's songs, by their names."
+)
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Where figures and pictures go.")
-@click.option("--pictures", default=0, help="Spectrograms of so many songs.")
+@click.option("--pictures", type=click.IntRange(0), default=0, help="Spectrograms of so many songs.")
 def main(
-    *, held_out: Path, server: str | None, model: str | None, serve: bool, songs: int, out: Path | None, pictures: int
+    *,
+    held_out: Path,
+    server: str | None,
+    model: str | None,
+    serve: bool,
+    songs: int | None,
+    out: Path | None,
+    pictures: int,
 ) -> None:
     """Judge a model on the songs of HELD_OUT."""
-    files = list(islice(sorted(held_out.glob("*.npy")), songs))
-    if not files:
-        raise click.UsageError(f"There are no songs (NAME.npy) in {held_out}.")
     if pictures and not out:
         raise click.UsageError("Pictures need --out.")
-    if out:
-        out.mkdir(parents=True, exist_ok=True)
     separator, how = _separator(server, model, serve)
-    judged = []
-    try:
+    with told(), ended_by_sigterm():
+        files = list_songs(held_out)[:songs]
+        if out:
+            out.mkdir(parents=True, exist_ok=True)
+        judged = []
         with separator as separate:
             for song in evaluate(files, separate, out=out, pictures=pictures):
                 reached = {stem: round(figures["SDR"], 1) for stem, figures in song.stems.items()}
                 click.echo(f"{song.name}: {reached} dB in {song.taken_seconds:.1f} s", err=True)
                 judged.append(song)
-    except (SeparationFailed, UnreadableSound) as error:
-        raise click.ClickException(str(error)) from error
-    click.echo(report(judged, how))
-    if out:
-        write_figures(judged, how, out)
+        click.echo(report(judged, how))
+        if out:
+            write_figures(judged, how, out)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,16 @@ from typing import Any
 
 import click
 import torch
-from demucs.hf import load_safetensors_model
 from demucs.htdemucs import HTDemucs
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import save
 
 from training.checkpoint import Checkpoint, load
+from training.network import load_model
+from training.options import told, weights_file
+
+# What a checkpoint counts in seconds, and is in hours beside the weights.
+_HOURS = {"audio_seconds": "audio_hours", "seconds": "training_hours"}
 
 
 def export(checkpoint: Checkpoint, file: Path) -> None:
@@ -22,20 +27,29 @@ def export(checkpoint: Checkpoint, file: Path) -> None:
     """
     half = {name: weight.to("cpu", torch.float16).contiguous() for name, weight in checkpoint.average.items()}
     partial = file.with_name(f"{file.name}.partial")
-    save_file(half, partial, metadata=_metadata(checkpoint))
-    read = load_safetensors_model(partial).state_dict()
-    if read.keys() != half.keys() or not all(torch.equal(read[name], half[name].float()) for name in half):
-        partial.unlink()
-        raise ValueError("Demucs doesn't read what was written.")
-    partial.replace(file)
+    try:
+        partial.write_bytes(save(half, _metadata(checkpoint)))
+        read = load_model(partial).state_dict()
+        if read.keys() != half.keys() or not all(torch.equal(read[name], half[name].float()) for name in half):
+            raise ValueError("Demucs doesn't read what was written.")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def done_for(file: Path) -> dict[str, float]:
+    """What was done for a model that was exported, as a checkpoint counts it; nothing of one that isn't ours."""
+    with safe_open(file, "pt") as opened:
+        facts = json.loads((opened.metadata() or {}).get("training", "{}"))
+    return {"step": facts.get("steps", 0), **{name: facts.get(head, 0) * 3600 for name, head in _HOURS.items()}}
 
 
 def _metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    done = checkpoint.done
     facts = {
         "streamsrv_version": version("streamsrv"),
-        "steps": checkpoint.step,
-        "audio_hours": round(checkpoint.audio_seconds / 3600, 2),
-        "training_hours": round(checkpoint.seconds / 3600, 2),
+        "steps": done["step"],
+        **{head: round(done[name] / 3600, 2) for name, head in _HOURS.items()},
         "seed": checkpoint.seed,
     }
     return {
@@ -54,13 +68,14 @@ def _as_demucs_writes(value: Any) -> Any:
 
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("out", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("out", type=click.Path(dir_okay=False, path_type=Path), callback=weights_file)
 def main(run: Path, out: Path) -> None:
     """Write the model that the training in the folder RUN has come to as OUT, a .safetensors."""
-    checkpoint = load(run)
-    if checkpoint is None:
-        raise click.ClickException(f"There is no training in {run}.")
-    export(checkpoint, out)
+    with told():
+        checkpoint = load(run)
+        if checkpoint is None:
+            raise click.ClickException(f"There is no training in {run}.")
+        export(checkpoint, out)
     click.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB, of step {checkpoint.step}")
 
 

@@ -5,14 +5,12 @@ import statistics
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from training.checkpoint import Checkpoint
-
-if TYPE_CHECKING:
-    from training.train import Plan
+from training.plan import Plan
 
 FILE = "log.jsonl"
 _STEPS_PER_LINE = 20
@@ -32,7 +30,7 @@ class Journal:
         if not self._silent:
             click.echo(words)
 
-    def begun(self, words: str, plan: "Plan") -> None:
+    def begun(self, words: str, plan: Plan) -> None:
         """A start, of which there may be several."""
         self.say(words)
         self._keep(begun=words, plan={name: value for name, value in asdict(plan).items() if value is not None})

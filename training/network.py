@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from demucs.hf import load_safetensors_model
 from demucs.htdemucs import HTDemucs
+from safetensors import SafetensorError
 
 from training.songs.score import RATE, STEMS
 
@@ -23,6 +24,8 @@ SHAPES: dict[str, dict[str, Any]] = {
 # malloc.h, mallopt(3).
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _LARGEST_BYTES = -1, -3, 1 << 30
 _MOST_DECAY = 0.999
+# What Demucs makes of a file that is cut off, has no facts about its model, or those of another class.
+_DAMAGES = (SafetensorError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, ImportError)
 
 
 def arguments(shape: str, segment: Fraction) -> dict[str, Any]:
@@ -36,9 +39,17 @@ def build(made_with: dict[str, Any], seed: int) -> Any:
     return HTDemucs(**made_with)
 
 
+def load_model(file: Path) -> Any:
+    """The model in a file, NAME.safetensors. Raises ValueError for a file that holds none."""
+    try:
+        return load_safetensors_model(file)
+    except _DAMAGES as error:
+        raise ValueError(f"{file} is damaged, or no model of Demucs.") from error
+
+
 def weights_of(file: Path, made_with: dict[str, Any]) -> State:
     """The weights of a model that was exported. Raises ValueError where it is made with anything else."""
-    model = load_safetensors_model(file)
+    model = load_model(file)
     own, wanted = model.state_dict(), build(made_with, 0).state_dict()
     if model.segment != made_with["segment"] or {n: w.shape for n, w in own.items()} != {
         name: weight.shape for name, weight in wanted.items()
@@ -60,10 +71,12 @@ def copied(state: State) -> State:
 
 
 def pick_device(wanted: str) -> torch.device:
-    """`auto` is a GPU where there is one."""
-    if wanted != "auto":
-        return torch.device(wanted)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """`auto` is a GPU where there is one. Raises ValueError for cuda where there is none."""
+    if wanted == "cpu" or torch.cuda.is_available():
+        return torch.device("cpu" if wanted == "cpu" else "cuda")
+    if wanted == "cuda":
+        raise ValueError("There is no GPU here that PyTorch can use: try --device cpu.")
+    return torch.device("cpu")
 
 
 def pick_precision(wanted: str, device: torch.device) -> torch.dtype:

@@ -16,8 +16,9 @@ from matplotlib.image import AxesImage
 from numpy.typing import NDArray
 
 from training.measures import Samples
+from training.options import told
 from training.songs.score import RATE, STEMS
-from training.soundfiles import UnreadableSound, read_sound, read_stems
+from training.soundfiles import read_song, read_sound
 
 _WINDOW = 4096
 _LEAST_HOP = 512
@@ -90,15 +91,13 @@ def _show(axes: Axes, found: NDArray[np.float32], seconds: float, loudest: float
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where pictures go.")
 def main(files: Sequence[Path], out: Path) -> None:
     """Draw the spectrograms of FILES, a PNG for each."""
-    out.mkdir(parents=True, exist_ok=True)
-    for file in files:
-        try:
-            column = with_mix(read_stems(file)) if file.suffix == ".npy" else {file.name: read_sound(file)}
-        except UnreadableSound as error:
-            raise click.ClickException(str(error)) from error
-        picture = out / f"{file.stem}.png"
-        draw({"": column}, picture, file.stem)
-        click.echo(str(picture))
+    with told():
+        out.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            column = with_mix(read_song(file)) if file.suffix == ".npy" else {file.name: read_sound(file)}
+            picture = out / f"{file.stem}.png"
+            draw({"": column}, picture, file.stem)
+            click.echo(str(picture))
 
 
 if __name__ == "__main__":

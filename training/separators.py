@@ -31,7 +31,7 @@ _STOP_SECONDS = 20.0
 _ENDED = ("Completed", "Failed", "Cancelled")
 
 
-class SeparationFailed(Exception):
+class SeparationFailed(ValueError):
     """No stems came back; the text says why."""
 
 
@@ -97,10 +97,11 @@ def demucs(weights: Path) -> Iterator[Separate]:
     """Demucs's own function in this process, without delays, as the server does it; on a GPU if there is one."""
     import torch  # noqa: PLC0415 - a server of our own needs none of it in this process
     from demucs.apply import apply_model  # noqa: PLC0415
-    from demucs.hf import load_safetensors_model  # noqa: PLC0415
+
+    from training.network import load_model  # noqa: PLC0415
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_safetensors_model(weights)
+    model = load_model(weights)
     places = [model.sources.index(name) for name in STEMS]
 
     def separate(mix: Samples) -> Estimate:

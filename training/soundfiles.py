@@ -10,22 +10,49 @@ from numpy.typing import NDArray
 from training.measures import Samples
 from training.songs.score import RATE, STEMS
 
-_FULL_SCALE = 32767
+FULL_SCALE = 32767
 _FLOAT = 3  # WAVE_FORMAT_IEEE_FLOAT
 _SAMPLE_BYTES = 4
 _FFMPEG = ("ffmpeg", "-v", "error", "-nostdin")
 
 
-class UnreadableSound(Exception):
+class UnreadableSound(ValueError):
     """A file isn't what it should be; the text says which and why."""
 
 
-def read_stems(file: Path) -> Samples:
-    """Give float32 [stem, channel, sample] of a song as `training.songs` writes them."""
-    stems: NDArray[np.int16] = np.load(file)
-    if stems.dtype != np.int16 or stems.ndim != 3 or stems.shape[:2] != (len(STEMS), 2):
-        raise UnreadableSound(f"{file.name} isn't a song of {len(STEMS)} stems in stereo: {stems.dtype} {stems.shape}")
-    return stems.astype(np.float32) / np.float32(_FULL_SCALE)
+def list_songs(folder: Path) -> tuple[Path, ...]:
+    """The songs in a folder by name. Raises UnreadableSound where there is none."""
+    songs = tuple(sorted(folder.glob("*.npy")))
+    if not songs:
+        raise UnreadableSound(f"There are no songs (*.npy) in {folder}.")
+    return songs
+
+
+def write_song(stems: Samples, file: Path) -> None:
+    """Write [stem, channel, sample] as int16, of which full scale is 1. Not at once: see to it that nobody reads it."""
+    with file.open("wb") as out:
+        np.save(out, np.round(stems * FULL_SCALE).astype(np.int16))
+
+
+def open_song(file: Path) -> NDArray[np.int16]:
+    """Give [stem, channel, sample] of a song as it is written, read from the disk only where it is looked at."""
+    try:
+        song: NDArray[np.int16] = np.lib.format.open_memmap(file, mode="r")
+    except (OSError, ValueError) as error:
+        raise UnreadableSound(f"{file} can't be read as a song: {error}.") from error
+    if song.dtype != np.int16 or song.shape[:-1] != (len(STEMS), 2) or not song.size:
+        raise UnreadableSound(f"{file} is no song: {song.dtype} {song.shape} instead of int16 (4, 2, samples).")
+    return song
+
+
+def scaled(song: NDArray[np.int16]) -> Samples:
+    """What was written, or a part of it, as float32 from -1 to 1."""
+    return np.asarray(song, np.float32) / np.float32(FULL_SCALE)
+
+
+def read_song(file: Path) -> Samples:
+    """Give float32 [stem, channel, sample] of a song."""
+    return scaled(open_song(file))
 
 
 def read_sound(source: Path | bytes) -> Samples:
@@ -34,7 +61,9 @@ def read_sound(source: Path | bytes) -> Samples:
     argv = [*_FFMPEG, "-i", name, "-map", "0:a:0", "-f", "f32le", "-ac", "2", "-ar", str(RATE), "pipe:1"]
     done = subprocess.run(argv, input=data, capture_output=True, check=False)
     if done.returncode:
-        raise UnreadableSound(f"{name}: {done.stderr.decode(errors='replace').strip()}")
+        # The last line says what it came to.
+        why = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise UnreadableSound(f"{name} can't be read as sound: {''.join(why)}")
     return np.ascontiguousarray(np.frombuffer(done.stdout, "<f4").reshape(-1, 2).T)
 
 

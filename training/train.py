@@ -5,10 +5,8 @@ import os
 import signal
 import statistics
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,8 @@ from demucs.apply import apply_model
 
 from training.checkpoint import Checkpoint, load, save
 from training.company import ALONE, Company, company
-from training.dataset import Batches, list_songs, read_song
+from training.dataset import Batches
+from training.export import done_for
 from training.journal import Clock, Journal
 from training.loss import LOSSES
 from training.measures import sdr
@@ -34,54 +33,21 @@ from training.network import (
     set_up_cpu,
     weights_of,
 )
+from training.options import SEED, FiniteRange, Segment, told
+from training.plan import Plan
 from training.songs.score import RATE, STEMS
+from training.soundfiles import list_songs, open_song, read_song
 
 _MOST_HELD_OUT = 6
 # Processes that train together draw as if they were trainings of seeds so far from each other.
 _SEEDS_APART = 1_000_003
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How to train. It ends after `steps` or `minutes`, whichever is first; the learning rate falls to 0 until then."""
-
-    songs: Path
-    out: Path
-    steps: int | None = None
-    minutes: float | None = None
-    batch: int = 4
-    segment: Fraction = Fraction(4)
-    shape: str = "c24"
-    loss: str = "ratio"
-    begin_with: Path | None = None
-    seed: int = 1
-    learning_rate: float = 1e-3
-    warmup: int = 50
-    clip: float = 5.0
-    device: str = "auto"
-    precision: str = "auto"
-    threads: int = 0
-    held_out: Path | None = None
-    minutes_per_check: float = 15.0
-    minutes_per_checkpoint: float = 5.0
-
-    def progress(self, step: int, seconds: float) -> float:
-        """From 0 to 1, the end."""
-        by_steps = step / self.steps if self.steps else 0.0
-        by_time = seconds / 60 / self.minutes if self.minutes else 0.0
-        return min(1.0, max(by_steps, by_time))
-
-    def rate(self, step: int, seconds: float) -> float:
-        """The learning rate of a step: up in a line, down as half a cosine."""
-        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
-        return self.learning_rate * rise * (1 + math.cos(math.pi * self.progress(step, seconds))) / 2
-
-
 class Learner:
-    """A model while it learns. Whatever it knows is in `checkpoint`."""
+    """A model while it learns, by itself or `together` with others. Whatever it knows is in `checkpoint`."""
 
     def __init__(self, plan: Plan, checkpoint: Checkpoint, together: Company = ALONE) -> None:
-        self._plan, self.checkpoint, self._together = plan, checkpoint, together
+        self._plan, self.checkpoint, self.together = plan, checkpoint, together
         self._device = pick_device(plan.device)
         self._dtype = pick_precision(plan.precision, self._device)
         self._model = build(checkpoint.made_with, checkpoint.seed).to(self._device)
@@ -109,7 +75,7 @@ class Learner:
             estimate = self._model(stems.sum(1))
         loss = LOSSES[self._plan.loss](estimate.float(), stems)
         loss.backward()  # type: ignore[no-untyped-call]
-        self._together.share_gradients(self._model.parameters())
+        self.together.share_gradients(self._model.parameters())
         norm = float(torch.nn.utils.clip_grad_norm_(self._model.parameters(), self._plan.clip))
         if math.isfinite(norm):
             for group in self._optimizer.param_groups:
@@ -118,10 +84,10 @@ class Learner:
             averaged(self.checkpoint.average, self._model, self.checkpoint.step)
         self._optimizer.zero_grad()
         self.checkpoint.step += 1
-        self.checkpoint.audio_seconds += self._together.size * pieces.shape[0] * pieces.shape[-1] / RATE
+        self.checkpoint.audio_seconds += self.together.size * pieces.shape[0] * pieces.shape[-1] / RATE
         return float(loss.detach()), norm
 
-    def check(self, songs: list[Path]) -> dict[str, float]:
+    def check(self, songs: Sequence[Path]) -> dict[str, float]:
         """The SDR of each stem in dB, the mean over whole songs, with the average of the weights."""
         learnt = copied(self._model.state_dict())
         self._model.load_state_dict(self.checkpoint.average)
@@ -149,10 +115,12 @@ class Learner:
 
 
 def train(plan: Plan, stop: threading.Event, together: Company = ALONE) -> Checkpoint:
-    """Train until the plan's end or `stop`, and save what came of it.
+    """Train until the plan's end or `stop`, and save what came of it; also where something goes wrong meanwhile.
 
-    Raises ValueError for a run that was begun with another shape, segment or seed.
+    Raises ValueError for a run that was begun with another shape, segment or seed, and for what can't be read.
     """
+    for song in _held_out(plan):
+        open_song(song)
     plan.out.mkdir(parents=True, exist_ok=True)
     learner = Learner(plan, _begun(plan), together)
     done = learner.checkpoint
@@ -160,21 +128,31 @@ def train(plan: Plan, stop: threading.Event, together: Company = ALONE) -> Check
     samples, seed = int(plan.segment * RATE), plan.seed + together.rank * _SEEDS_APART
     with Batches(plan.songs, seed, batch=plan.batch, samples=samples, first_step=done.step) as batches:
         journal.begun(f"{learner}; {batches.songs} songs; from step {done.step}", plan)
-        clock = Clock(done)
-        for pieces in batches:
-            clock.tick()
-            done.seconds, stopped = together.agreed(done.seconds, stop.is_set())
-            if stopped or plan.progress(done.step, done.seconds) >= 1:
-                break
-            rate = plan.rate(done.step, done.seconds)
-            journal.learnt(*learner.learn(pieces, rate), rate)
+        try:
+            stopped = _go_through(batches, plan, stop, learner, journal)
+        finally:
             if together.leads:
-                _look_after(plan, learner, journal, clock)
+                learner.save()
     if together.leads:
-        learner.save()
         journal.checked({} if stopped else _checked(plan, learner))
     journal.say(f"stopped at step {done.step}, after {done.seconds / 60:.1f} minutes")
     return done
+
+
+def _go_through(batches: Batches, plan: Plan, stop: threading.Event, learner: Learner, journal: Journal) -> bool:
+    """Learn from one after the other until the plan's end; or until `stop`, which is told."""
+    done, together = learner.checkpoint, learner.together
+    clock = Clock(done)
+    for pieces in batches:
+        clock.tick()
+        done.seconds, stopped = together.agreed(done.seconds, stop.is_set())
+        if stopped or plan.progress(done.step, done.seconds) >= 1:
+            break
+        rate = plan.rate(done.step, done.seconds)
+        journal.learnt(*learner.learn(pieces, rate), rate)
+        if together.leads:
+            _look_after(plan, learner, journal, clock)
+    return bool(stopped)
 
 
 def _look_after(plan: Plan, learner: Learner, journal: Journal, clock: Clock) -> None:
@@ -189,17 +167,27 @@ def _begun(plan: Plan) -> Checkpoint:
     made_with = arguments(plan.shape, plan.segment)
     begun = load(plan.out)
     if begun is None:
-        weights = (
-            weights_of(plan.begin_with, made_with) if plan.begin_with else build(made_with, plan.seed).state_dict()
-        )
-        return Checkpoint(made_with, plan.seed, weights, copied(weights))
+        return _new(plan, made_with)
     if (begun.made_with, begun.seed) != (made_with, plan.seed):
         raise ValueError(f"{plan.out} was begun with another shape, segment or seed: {begun.made_with}, {begun.seed}")
     return begun
 
 
+def _new(plan: Plan, made_with: dict[str, Any]) -> Checkpoint:
+    if plan.begin_with is None:
+        weights = build(made_with, plan.seed).state_dict()
+        return Checkpoint(made_with, plan.seed, weights, copied(weights))
+    weights = weights_of(plan.begin_with, made_with)
+    return Checkpoint(made_with, plan.seed, weights, copied(weights), before=done_for(plan.begin_with))
+
+
+def _held_out(plan: Plan) -> tuple[Path, ...]:
+    return list_songs(plan.held_out)[:_MOST_HELD_OUT] if plan.held_out else ()
+
+
 def _checked(plan: Plan, learner: Learner) -> dict[str, float]:
-    return learner.check(list(list_songs(plan.held_out)[:_MOST_HELD_OUT])) if plan.held_out else {}
+    songs = _held_out(plan)
+    return learner.check(songs) if songs else {}
 
 
 @contextmanager
@@ -218,9 +206,14 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
 @click.argument("songs", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The folder of the run.")
 @click.option("--steps", type=click.IntRange(1), help="End after so many.")
-@click.option("--time-limit", "minutes", type=float, help="End after so many minutes, all starts of a run together.")
-@click.option("--batch", default=4, help="Pieces per step.")
-@click.option("--segment", type=Fraction, default="4", help="Seconds of a piece, and of the model's windows.")
+@click.option(
+    "--time-limit",
+    "minutes",
+    type=FiniteRange(0, min_open=True),
+    help="End after so many minutes, all starts of a run together.",
+)
+@click.option("--batch", type=click.IntRange(1), default=4, help="Pieces per step.")
+@click.option("--segment", type=Segment(), default="4", help="Of a piece, and of the model's windows.")
 @click.option("--shape", type=click.Choice(list(SHAPES)), default="c24", help="Of the network.")
 @click.option("--loss", type=click.Choice(list(LOSSES)), default="ratio", help="What is made small.")
 @click.option(
@@ -228,25 +221,24 @@ def _stopped_by_signals() -> Iterator[threading.Event]:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="A model of the same shape, NAME.safetensors, to learn on from; else from nothing.",
 )
-@click.option("--seed", default=1, help="Of the first weights and of all batches.")
-@click.option("--learning-rate", default=1e-3, help="The highest.")
-@click.option("--device", default="auto", help="cpu, cuda, or auto.")
+@click.option("--seed", type=SEED, default=1, help="Of the first weights and of all batches.")
+@click.option("--learning-rate", type=FiniteRange(0), default=1e-3, help="The highest.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", help="What computes.")
 @click.option("--precision", type=click.Choice(["auto", "float32", "bfloat16"]), default="auto")
-@click.option("--threads", type=int, default=lambda: os.cpu_count() or 1, show_default="all", help="Of the CPU.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=lambda: os.cpu_count() or 1, show_default="all", help="Of the CPU."
+)
 @click.option(
     "--held-out", type=click.Path(exists=True, file_okay=False, path_type=Path), help="Songs to measure with."
 )
-@click.option("--minutes-per-check", default=15.0, help="How often these are separated.")
+@click.option("--minutes-per-check", type=FiniteRange(0), default=15.0, help="How often these are separated.")
 def main(**plan: Any) -> None:
     """Train on the songs NAME.npy in SONGS. SIGTERM or Ctrl-C saves and stops; the same command goes on from there."""
     if not plan["steps"] and not plan["minutes"]:
         raise click.UsageError("Say when to end: --steps, --time-limit or both.")
     set_up_cpu(plan["threads"])
-    with _stopped_by_signals() as stop, company() as together:
-        try:
-            train(Plan(**plan), stop, together)
-        except ValueError as error:
-            raise click.ClickException(str(error)) from error
+    with _stopped_by_signals() as stop, company() as together, told():
+        train(Plan(**plan), stop, together)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -19,11 +21,13 @@ from safetensors import safe_open
 
 from training import export as exporting
 from training import train as training
+from training.checkpoint import FILE as CHECKPOINT
 from training.checkpoint import Checkpoint, load
 from training.journal import FILE as LOG
 from training.network import arguments, build, copied
+from training.plan import Plan
 from training.songs.score import RATE
-from training.train import Learner, Plan, train
+from training.train import Learner, train
 
 ROOT = Path(__file__).resolve().parents[2]
 SEGMENT = Fraction(1, 5)
@@ -39,6 +43,15 @@ class StopAt(threading.Event):
     def is_set(self) -> bool:
         self._left -= 1
         return self._left < 0
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Where the processors are busy, several threads wait for each other for longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -108,6 +121,52 @@ def test_it_measures_songs_that_it_never_hears(songs: Path, tmp_path: Path) -> N
     assert all(torch.allclose(weight, alone.model[name], atol=1e-5) for name, weight in measured.model.items())
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_an_unreadable_song_loses_nothing(held_out: bool, songs: Path, tmp_path: Path) -> None:
+    """What was learnt until a song can't be read, to learn from or to measure with, is saved before that is told."""
+
+    class Spoils(StopAt):
+        """Never set; damages all songs instead."""
+
+        def is_set(self) -> bool:
+            if super().is_set():
+                for file in folder.iterdir():
+                    file.write_bytes(b"")
+            return False
+
+    folder, run = tmp_path / "spoilt", tmp_path / "run"
+    shutil.copytree(songs, folder)
+    also = {"held_out": folder, "minutes_per_check": 0.0} if held_out else {}
+    with pytest.raises(ValueError, match=r"[ab]\.npy can't be read"):
+        train(plan(songs if held_out else folder, run, steps=100, **also), Spoils(2))
+    saved = load(run)
+    assert saved is not None
+    assert 2 <= saved.step < 100
+
+
+def test_songs_to_measure_with_are_looked_at_first(songs: Path, tmp_path: Path) -> None:
+    """A folder without songs to measure with, or with one that can't be read, is told before anything is learnt."""
+    held_out = tmp_path / "held-out"
+    held_out.mkdir()
+    with pytest.raises(ValueError, match="no songs"):
+        train(plan(songs, tmp_path / "run", held_out=held_out), threading.Event())
+    (held_out / "empty.npy").touch()
+    with pytest.raises(ValueError, match=r"empty\.npy"):
+        train(plan(songs, tmp_path / "run", held_out=held_out), threading.Event())
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_damaged_checkpoint_is_told_by_its_name(songs: Path, tmp_path: Path) -> None:
+    """It is neither taken for nothing, which would be trained over, nor for a fault of the program."""
+    run = tmp_path / "run"
+    train(plan(songs, run, steps=1), threading.Event())
+    whole = (run / CHECKPOINT).read_bytes()
+    for damaged in (b"", whole[:100], whole[: len(whole) // 2], b"no checkpoint"):
+        (run / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(ValueError, match=rf"{CHECKPOINT} is damaged"):
+            train(plan(songs, run), threading.Event())
+
+
 def test_another_shape_needs_another_run(songs: Path, tmp_path: Path) -> None:
     """What was begun with one shape isn't gone on with as another."""
     train(plan(songs, tmp_path / "run", steps=1), threading.Event())
@@ -140,13 +199,31 @@ def test_a_signal_saves(songs: Path, tmp_path: Path) -> None:
     assert saved.audio_seconds == pytest.approx(saved.step * SEGMENT)
 
 
+# The command, of which each process keeps its own weights, too.
+EACH_KEEPS_ITS_OWN = """
+import torch
+from training import train as training
+
+def kept(plan, stop, together):
+    done = learn(plan, stop, together)
+    torch.save(done.model, plan.out / f"{together.rank}.pt")
+
+learn, training.train = training.train, kept
+training.main()
+"""
+
+
 def test_two_train_together(songs: Path, tmp_path: Path) -> None:
-    """Two processes take the same steps, by what both have heard, and one of them speaks."""
-    run = tmp_path / "run"
+    """Two processes take the same steps, by what both have heard, to the same weights, and one of them speaks."""
+    run, program = tmp_path / "run", tmp_path / "train.py"
+    program.write_text(EACH_KEEPS_ITS_OWN)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     options = ["--steps", "3", "--batch", "1", "--segment", "1/5", "--threads", "1", "--precision", "float32"]
-    argv = [*torchrun, "-m", "training.train", str(songs), "--out", str(run), *options]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    argv, found = (
+        [*torchrun, str(program), str(songs), "--out", str(run), *options],
+        os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    done = subprocess.run(argv, cwd=ROOT, env=found, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("stopped at step 3") == 1
     assert len([line for line in lines(run) if "begun" in line]) == 1
@@ -154,6 +231,13 @@ def test_two_train_together(songs: Path, tmp_path: Path) -> None:
     assert saved is not None
     assert saved.audio_seconds == pytest.approx(2 * alone.audio_seconds)
     assert any(not torch.allclose(weight, saved.model[name], atol=1e-5) for name, weight in alone.model.items())
+    first, second = (torch.load(run / f"{rank}.pt", weights_only=True) for rank in range(2))
+    assert all(torch.equal(weight, second[name]) for name, weight in first.items())
+
+
+def facts(file: Path) -> dict:
+    with safe_open(file, "pt") as opened:
+        return json.loads(opened.metadata()["training"])
 
 
 def test_an_export_is_what_was_learnt(songs: Path, tmp_path: Path) -> None:
@@ -168,18 +252,30 @@ def test_an_export_is_what_was_learnt(songs: Path, tmp_path: Path) -> None:
     assert model.sources == ["drums", "bass", "other", "vocals"]
     for name, weight in model.state_dict().items():
         assert torch.equal(weight, done.average[name].half().float()), name
-    with safe_open(file, "pt") as opened:
-        assert json.loads(opened.metadata()["training"])["steps"] == 2
+    assert facts(file)["steps"] == 2
     assert [path.name for path in tmp_path.glob("small*")] == [file.name]
 
 
 def test_it_begins_with_a_model(songs: Path, tmp_path: Path) -> None:
-    """What was exported can be learnt on from, by a run of its own; a model of another segment can't."""
+    """What was exported can be learnt on from, by a run of its own, and all that was done for it counts.
+
+    A model of another segment can't.
+    """
     file = tmp_path / "small.safetensors"
-    exporting.export(train(plan(songs, tmp_path / "one", steps=2), threading.Event()), file)
+    begun = train(plan(songs, tmp_path / "one", steps=2), threading.Event())
+    begun.audio_seconds = 7200.0
+    exporting.export(begun, file)
     done = train(plan(songs, tmp_path / "two", steps=1, begin_with=file, learning_rate=0.0), threading.Event())
     for name, weight in load_safetensors_model(file).state_dict().items():
         assert torch.allclose(weight.float(), done.average[name], atol=1e-6), name
+    assert done.step == 1
+    again = load(tmp_path / "two")
+    assert again is not None
+    exporting.export(again, tmp_path / "more.safetensors")
+    assert (facts(tmp_path / "more.safetensors")["steps"], facts(tmp_path / "more.safetensors")["audio_hours"]) == (
+        3,
+        2,
+    )
     with pytest.raises(ValueError, match="another shape or segment"):
         train(plan(songs, tmp_path / "three", begin_with=file, segment=Fraction(1, 4)), threading.Event())
 

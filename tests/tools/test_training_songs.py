@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from training.songs import files as making
+from training.songs import mixing
 from training.songs.__main__ import main
 from training.songs.mixing import Song, song
 from training.songs.sampler import HELD_OUT_BASSES, HELD_OUT_KITS, HELD_OUT_OTHERS
 from training.songs.score import RATE
+from training.soundfiles import read_song, write_song
 
 SMALL_SOUNDFONT = ("TimGM6mb.sf2",)
 SECONDS = 8.0
@@ -24,12 +27,28 @@ def made(seed: int, *, held_out: bool = False) -> Song:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_four_stems_that_sound(seed: int) -> None:
-    """Each stem is stereo, finite, audible, and their sum never clips."""
+    """Each stem is stereo, finite, audible, and neither one of them nor their sum clips."""
     stems = made(seed).stems
     assert stems.shape == (4, 2, round(SECONDS * RATE))
     assert np.isfinite(stems).all()
     assert (np.sqrt((stems**2).mean((1, 2))) > 0.003).all()
-    assert np.abs(stems.sum(0)).max() <= 1
+    assert np.abs(stems.sum(0)).max() <= 0.99
+    assert np.abs(stems).max() <= 1
+
+
+def test_stems_that_cancel_never_clip(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Where a stem is louder than the mix, since another takes it away, it is the stem that is kept in 16 bits."""
+    tone = np.sin(np.arange(RATE) / 20).astype(np.float32)
+    sounds = {"drums": tone, "bass": np.cos(np.arange(RATE) / 200), "other": -tone, "vocals": 0.5 * tone}
+    stereo = {name: np.stack([sound, sound]) for name, sound in sounds.items()}
+    monkeypatch.setattr(mixing, "_sounded", lambda *_: stereo)
+    monkeypatch.setattr(
+        mixing, "_LEVELS", dict.fromkeys(sounds, (-20.0, 0.0)) | {"bass": (-60.0, 0.0), "vocals": (-60.0, 0.0)}
+    )
+    stems = mixing.song(1, 1.0).stems
+    assert 0.39 < np.abs(stems).max() <= 0.98 + 1e-6
+    write_song(stems, tmp_path / "song.npy")
+    assert np.allclose(read_song(tmp_path / "song.npy"), stems, atol=1e-4)
 
 
 def test_a_song_follows_from_its_seed() -> None:
@@ -61,6 +80,27 @@ def test_the_command_leaves_what_is_there(tmp_path: Path) -> None:
     assert files[1].stat().st_mtime_ns == before
     assert {file.name for file in tmp_path.iterdir()} == {"000001.npy", "000002.npy", "songs.jsonl"}
     assert np.array_equal(np.load(files[0]), stems)
+
+
+def test_two_may_make_one_song(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Two makers that are at the same song at a time don't write to one file, and don't take it from each other."""
+    made = Song(np.zeros((4, 2, 10), np.float32), {})
+    monkeypatch.setattr(making, "song", lambda *_, **__: made)
+
+    def make() -> None:
+        making.make(tmp_path, 1, seconds=1.0, held_out=False, soundfonts=SMALL_SOUNDFONT)
+
+    def write_slowly(stems: np.ndarray, file: Path) -> None:
+        write_song(stems, file)
+        # The other one begins and ends before this one goes on.
+        monkeypatch.setattr(making, "write_song", write_song)
+        monkeypatch.setattr(making.os, "getpid", lambda: 2)
+        make()
+
+    monkeypatch.setattr(making, "write_song", write_slowly)
+    make()
+    assert {file.name for file in tmp_path.iterdir()} == {"000001.npy", "songs.jsonl"}
+    assert np.array_equal(read_song(tmp_path / "000001.npy"), made.stems)
 
 
 def test_the_command_as_it_is_run(tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 """Songs as files, of which any number of processes may make some."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from training.songs.mixing import song
-
-_FULL_SCALE = 32767
+from training.soundfiles import write_song
 
 
 def make(folder: Path, seed: int, *, seconds: float, held_out: bool, soundfonts: Sequence[str]) -> None:
@@ -17,10 +15,11 @@ def make(folder: Path, seed: int, *, seconds: float, held_out: bool, soundfonts:
     if file.exists():
         return
     made = song(seed, seconds, held_out=held_out, soundfonts=soundfonts)
+    if file.exists():  # another process was quicker
+        return
     # Whole or not at all: a training that runs meanwhile reads what it finds.
-    partial = file.with_suffix(".partial")
-    with partial.open("wb") as out:
-        np.save(out, np.round(made.stems * _FULL_SCALE).astype(np.int16))
+    partial = file.with_suffix(f".{os.getpid()}.partial")
+    write_song(made.stems, partial)
     partial.replace(file)
     with (folder / "songs.jsonl").open("a", encoding="utf-8") as stories:
         stories.write(json.dumps({"file": file.name, **made.story}) + "\n")

@@ -12,6 +12,8 @@ from training.songs.score import RATE, STEMS, Note, Score
 # Loudness of stems in dB below full scale, as records have it: mean and spread.
 _LEVELS = {"drums": (-20.0, 2.5), "bass": (-21.5, 2.5), "other": (-20.5, 2.5), "vocals": (-19.0, 2.5)}
 _PEAKS = (0.4, 0.98)
+# What is more than this doesn't fit in 16 bits.
+_FULL_SCALE = 1 + 0.5 / 32767
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +32,15 @@ def song(seed: int, seconds: float, *, held_out: bool = False, soundfonts: Seque
     stems = _sounded(rng, score, cast)
     levelled = [effects.gain_to(stems[name], float(rng.normal(*_LEVELS[name]))) for name in STEMS]
     together = np.stack(levelled).astype(np.float32)
-    peak = float(np.abs(together.sum(0)).max())
-    together *= np.float32(rng.uniform(*_PEAKS) / max(peak, 1e-6))
+    together *= np.float32(_gain(together, rng.uniform(*_PEAKS)))
     return Song(together, {"seed": seed, "held_out": held_out, "tempo": round(score.tempo, 1), **asdict(cast)})
+
+
+def _gain(stems: np.ndarray, peak: float) -> float:
+    """What brings the mix to that peak; or the loudest stem, where others cancel it and it would else be cut off."""
+    loudest = float(np.abs(stems).max())
+    gain = peak / max(float(np.abs(stems.sum(0)).max()), 1e-6)
+    return gain if loudest * gain <= _FULL_SCALE else peak / loudest
 
 
 @dataclass(frozen=True, slots=True)

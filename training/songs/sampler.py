@@ -61,6 +61,14 @@ def kits(*, held_out: bool) -> Sequence[int]:
     return HELD_OUT_KITS if held_out else KITS
 
 
+def soundfont_file(soundfont: str) -> Path:
+    """Where it is. Raises ValueError where it isn't: FluidSynth itself would play another or none, and be content."""
+    file = _FOLDER / soundfont
+    if not file.is_file():
+        raise ValueError(f"There is no soundfont {file}. What songs need is installed by: make training")
+    return file
+
+
 def play(players: Sequence[Player], seconds: float, soundfont: str, rng: np.random.Generator) -> list[np.ndarray]:
     """Each player's sound, (2, samples). They play one after the other: FluidSynth reads a soundfont once a run."""
     span = seconds + _TAIL_SECONDS
@@ -112,6 +120,6 @@ def _sounded(song: mido.MidiFile, soundfont: str) -> np.ndarray:
         score, sound = Path(folder, "song.mid"), Path(folder, "song.raw")
         song.save(score)
         command = ["fluidsynth", "-ni", "-q", "-R", "0", "-C", "0", "-g", "0.3", "-r", str(RATE), "-O", "float",
-                   "-T", "raw", "-F", str(sound), str(_FOLDER / soundfont), str(score)]  # fmt: skip
+                   "-T", "raw", "-F", str(sound), str(soundfont_file(soundfont)), str(score)]  # fmt: skip
         subprocess.run(command, check=True, capture_output=True, timeout=300)
         return np.fromfile(sound, np.float32).reshape(-1, 2).T.copy()

@@ -1,4 +1,4 @@
-"""Sung stems by rule: a singer, one that is doubled, a choir. Pure.
+"""Sung stems by rule: a singer, and a choir. Pure.
 
 A singer is drawn from a seed, and a melody sung in four steps: `phonemes` gives the words, `performance` the movements,
 `tract` the sound.
@@ -15,7 +15,7 @@ from training.songs.score import RATE, Note
 from training.songs.singer import Singer
 from training.songs.tract import Floats, frames_in, sound
 
-__all__ = ["Singer", "choir", "double", "sing"]
+__all__ = ["Singer", "choir", "sing"]
 
 LEVEL = 0.12  # root mean square of a vowel
 
@@ -38,14 +38,6 @@ def sing(
     heard = sound(tracks, singer.throat, rng)[:samples]
     out[: len(heard)] = LEVEL * heard
     return out
-
-
-def double(notes: Sequence[Note], singer: Singer, seconds: float, rng: np.random.Generator) -> Floats:
-    """(2, samples): the same words by the same singer twice, one take to each side."""
-    melody = one_by_one(notes, seconds)
-    lyrics = draw_lyrics(ties(melody), rng)
-    takes = [sing(_loosened(melody, rng, 0.012, 0.06), singer, seconds, rng, lyrics) for _ in range(2)]
-    return _placed(takes, np.array([-1, 1]) * rng.uniform(0.4, 1.0))
 
 
 def choir(

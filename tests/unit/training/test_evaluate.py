@@ -1,11 +1,14 @@
 """Figures of a separation: which songs count where, and what is written of them."""
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from training import evaluate
 from training.evaluate import judge, report, summaries, write_figures
 from training.separators import Estimate
 from training.songs.score import RATE, STEMS
@@ -59,3 +62,18 @@ def test_figures_are_written_whole(tmp_path: Path) -> None:
     assert found["summary"]["vocals"] == dict.fromkeys(found["summary"]["vocals"])
     assert found["real_time_factor"] == pytest.approx(0.5)
     assert "| vocals   |" in (tmp_path / "figures.md").read_text()
+
+
+def test_all_songs_are_judged(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All of the folder, unless it is asked for fewer."""
+    for number in range(25):
+        (tmp_path / f"{number:02}.npy").touch()
+    truth = stems(5)
+    monkeypatch.setattr(evaluate.separators, "server", lambda *_: nullcontext())
+    monkeypatch.setattr(
+        evaluate, "evaluate", lambda files, *_, **__: [judged(file.stem, truth, truth) for file in files]
+    )
+    for options, songs in (([], 25), (["--songs", "3"], 3)):
+        told = CliRunner().invoke(evaluate.main, [str(tmp_path), "--server", "http://127.0.0.1:9", *options])
+        assert told.exit_code == 0, told.output
+        assert f"\n{songs} songs, " in told.output
