@@ -9,7 +9,7 @@ those of Demucs itself. After a crash the song goes on behind the last segment t
 a child, `tape` here), `separation` runs the windows, `overlap` adds them up, `making` brings the tracks out by
 `output`, `encoders` and `publisher`. `model`, `weights` and `kernels` are what a device's process knows of Demucs,
 `settings` what crosses to it, `catalog` which models there are. Who names none gets the one of `default_model`, which
-has the best one fetched and, by the rules of `choice`, takes the one in `built_in` until it is here. `playlists` and
+has the best one fetched and, by the rules of `choice`, takes the one in `built_in` until that is here. `playlists` and
 `downloads` are what is served, `tracks` what tracks are, `callbacks` what is told; `schema` has requests and replies,
 `api` and `serving` the routes.
 """

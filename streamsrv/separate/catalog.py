@@ -12,7 +12,6 @@ from typing import Any, Literal
 State = Literal["available", "needs download", "missing"]
 
 NOT_INSTALLED = "Demucs isn't installed on this server; its operator can add it: pip install 'streamsrv[separate]'"
-_NO_DEMUCS = "needs Demucs, which isn't installed on this server"
 _MAY_NOT_COME = "isn't on this server, which may not download it"
 _NO_BAG = "isn't a bag of models in the server's folder of models"
 _HAS_GAPS = "isn't whole in the server's folder of models"
@@ -33,7 +32,7 @@ class Entry:
     """A model by the name that a request may give; its stems where they are known without loading it.
 
     `detail` says in words what is missing, and what to do, or what else there is to know. `lack` says the first in few
-    words that go on from its name, where its state is "missing".
+    words that go on from its name, where another model can stand in for it.
     """
 
     name: str
@@ -87,9 +86,7 @@ class Catalog:
         """All of them, by name. Blocks while it looks at files."""
         if not is_installed():
             return [
-                Entry(
-                    name=name, sources=_SOURCES.get(name, _FOUR), state="missing", detail=NOT_INSTALLED, lack=_NO_DEMUCS
-                )
+                Entry(name=name, sources=_SOURCES.get(name, _FOUR), state="missing", detail=NOT_INSTALLED)
                 for name in ("htdemucs", "htdemucs_6s", "htdemucs_ft", BUILT_IN)
             ]
         found = self._of_hub() if self._repo is None else self._of_folder(self._repo)

@@ -36,10 +36,8 @@ def load_model(name: str, repo: Path | None, *, download: bool) -> Any:
 def fetch(name: str, repo: Path | None, *, download: bool) -> None:
     """Have a model on this machine, and load it, so that what is here is known to be good. For a process of its own.
 
-    It prints nothing: what Demucs and torch say of their downloads isn't for the server's log. Raises MissingModel.
+    It prints nothing: what libraries say of their downloads isn't for the server's log. Raises MissingModel.
     """
-    for variable, value in (("HF_HUB_DISABLE_PROGRESS_BARS", "1"), ("HF_HUB_VERBOSITY", "error")):
-        os.environ.setdefault(variable, value)
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
         load_model(name, repo, download=download)
 

@@ -219,11 +219,9 @@ def test_two_train_together(songs: Path, tmp_path: Path) -> None:
     program.write_text(EACH_KEEPS_ITS_OWN)
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     options = ["--steps", "3", "--batch", "1", "--segment", "1/5", "--threads", "1", "--precision", "float32"]
-    argv, found = (
-        [*torchrun, str(program), str(songs), "--out", str(run), *options],
-        os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    done = subprocess.run(argv, cwd=ROOT, env=found, capture_output=True, text=True, timeout=110, check=False)
+    argv = [*torchrun, str(program), str(songs), "--out", str(run), *options]
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("stopped at step 3") == 1
     assert len([line for line in lines(run) if "begun" in line]) == 1
@@ -272,10 +270,8 @@ def test_it_begins_with_a_model(songs: Path, tmp_path: Path) -> None:
     again = load(tmp_path / "two")
     assert again is not None
     exporting.export(again, tmp_path / "more.safetensors")
-    assert (facts(tmp_path / "more.safetensors")["steps"], facts(tmp_path / "more.safetensors")["audio_hours"]) == (
-        3,
-        2,
-    )
+    told = facts(tmp_path / "more.safetensors")
+    assert (told["steps"], told["audio_hours"]) == (3, 2)
     with pytest.raises(ValueError, match="another shape or segment"):
         train(plan(songs, tmp_path / "three", begin_with=file, segment=Fraction(1, 4)), threading.Event())
 
