@@ -92,8 +92,10 @@ class Songs:
 
     async def queue(self) -> list[str]:
         """The hashes of the songs that aren't finished, in the order in which they are served."""
-        running = await self._all(JobStatus.PROCESSING)
-        waiting = await self._all(JobStatus.PENDING)
+        # Both in one read: between two a song begins, and would be in neither.
+        unfinished = await self._all(JobStatus.PROCESSING, JobStatus.PENDING)
+        running = [job for job in unfinished if job.status is JobStatus.PROCESSING]
+        waiting = [job for job in unfinished if job.status is JobStatus.PENDING]
         ordered = sorted(running, key=lambda job: job.started_at or 0) + sorted(waiting, key=self._turn)
         return list(dict.fromkeys(job.options["song"] for job in ordered))
 
@@ -168,11 +170,11 @@ class Songs:
             callbacks=callbacks,
         )
 
-    async def _all(self, status: JobStatus) -> list[Job]:
+    async def _all(self, *statuses: JobStatus) -> list[Job]:
         found: list[Job] = []
         cursor: str | None = None
         while True:
-            jobs, cursor = await self._store.page(kind=JobKind.SEPARATE, statuses=[status], before=cursor, limit=_PAGE)
+            jobs, cursor = await self._store.page(kind=JobKind.SEPARATE, statuses=statuses, before=cursor, limit=_PAGE)
             found += jobs
             if cursor is None:
                 return found

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import requests
+from support.folders import below
 from support.server import Server, descendants, serving
 
 T = TypeVar("T")
@@ -173,7 +174,7 @@ def digest(data: bytes) -> str:
 def leftovers(data_dir: Path) -> list[str]:
     """What lies where nothing may lie once every job has ended."""
     folders = (data_dir / "spool", data_dir / "scratch", data_dir / "files" / "uploads")
-    return [str(path.relative_to(data_dir)) for folder in folders if folder.exists() for path in folder.rglob("*")]
+    return [str(path.relative_to(data_dir)) for folder in folders for path in below(folder)]
 
 
 def assert_clean(data_dir: Path) -> None:
@@ -182,7 +183,7 @@ def assert_clean(data_dir: Path) -> None:
 
 def files_of(data_dir: Path, job_id: str) -> list[str]:
     """All files and folders that have to do with a job, by their names."""
-    return [str(path.relative_to(data_dir)) for path in data_dir.rglob("*") if job_id in path.name]
+    return [str(path.relative_to(data_dir)) for path in below(data_dir) if job_id in path.name]
 
 
 def processes_of(data_dir: Path) -> dict[int, str]:

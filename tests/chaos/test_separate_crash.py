@@ -29,6 +29,7 @@ from chaos.watched import (
     remove,
     served,
 )
+from support.folders import below
 from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when
 
@@ -103,7 +104,7 @@ def published_samples(data_dir: Path) -> int:
 
 def files(data_dir: Path) -> list[str]:
     """All that is stored of songs."""
-    return [str(path.relative_to(data_dir)) for path in (data_dir / "files").rglob("*") if path.is_file()]
+    return [str(path.relative_to(data_dir)) for path in below(data_dir / "files") if path.is_file()]
 
 
 def first_window(sample: int) -> int:

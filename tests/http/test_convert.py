@@ -918,10 +918,10 @@ async def test_a_disk_that_fails_while_replying_cuts_the_connection(start: Start
     """Where the file can't be read to its end, the reply ends before its length: no part passes for the whole."""
     client = await start()
     async with unread(client, tmp_path) as paced:
+        status, headers = await paced.wire.head()  # its length is told
         (made,) = (tmp_path / "data" / "scratch").glob("*/*.wav")
         with made.open("r+b") as file:
             file.truncate(made.stat().st_size - 1000)
-        status, headers = await paced.wire.head()
         received = await rest_of(paced.wire)
         assert status == 200
         assert len(received) < int(headers["Content-Length"])

@@ -17,6 +17,7 @@ from acceptance.wire import BOUNDARY, FORM_TYPE, closed, file_part, text_part
 from aiohttp.test_utils import TestServer
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from support.folders import below
 from support.sound import tone
 
 from streamsrv.app import create_app
@@ -75,7 +76,7 @@ class Service:
             headers = {name.title(): value for name, value in (field.split(": ", 1) for field in fields)}
             body = await reader.readexactly(int(headers["Content-Length"]))
         deadline = time.monotonic() + GONE_SECONDS
-        while left := [path for name in ("spool", "scratch") for path in (self.data / name).glob("**/*")]:
+        while left := [path for name in ("spool", "scratch") for path in below(self.data / name)]:
             assert time.monotonic() < deadline, left
             await asyncio.sleep(0.005)
         return Answer(int(status.split()[1]), headers, body)

@@ -13,6 +13,9 @@ from aiohttp.test_utils import TestClient
 from support.models import save_safe, small_model, tiny_repo
 from support.songs import music
 
+from streamsrv.jobs.job import JobStatus
+from streamsrv.jobs.sqlite import SqliteJobStore
+
 Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
 SONG_SECONDS = 0.5
@@ -90,6 +93,32 @@ async def test_a_song_says_why_it_got_the_built_in_model(start: Start, tmp_path:
     assert told["model"] == "streamsrv-small"
     why = "htdemucs isn't on this server, which may not download it; used the small built-in model"
     assert told["model_reason"] == why
+
+
+async def test_a_song_that_begins_while_the_queue_is_read_is_in_it(
+    start: Start, monkeypatch: pytest.MonkeyPatch, repo: Path, tmp_path: Path
+) -> None:
+    """A song is in the queue at any instant until it has ended, that of its beginning among them."""
+    claim, page, may_begin = SqliteJobStore.claim, SqliteJobStore.page, asyncio.Event()
+
+    async def claim_late(store: SqliteJobStore, *arguments: Any, **options: Any) -> Any:
+        await may_begin.wait()
+        return await claim(store, *arguments, **options)
+
+    async def page_slowly(store: SqliteJobStore, **asked: Any) -> Any:
+        found = await page(store, **asked)
+        may_begin.set()
+        async with asyncio.timeout(LOAD_SECONDS):
+            while (await page(store, statuses=[JobStatus.PENDING], limit=1))[0]:
+                await asyncio.sleep(_LOOK_SECONDS)
+        return found
+
+    monkeypatch.setattr(SqliteJobStore, "claim", claim_late)
+    monkeypatch.setattr(SqliteJobStore, "page", page_slowly)
+    client = await start(separate={"model_repo": str(repo), "model": "tiny"})
+    told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
+    async with client.get("/apiv1/queue") as reply:
+        assert (await reply.json())["queue"] == [told["hash"]]
 
 
 @pytest.mark.parametrize("first", [{}, {"model": "streamsrv-small"}])
