@@ -9,8 +9,8 @@ const audio = new Audio();
 
 /** How far a conversion is, or null when it is over. The upload tells what goes wrong, so nothing is said of that here. */
 export async function askProgress(id, signal) {
-	const response = await fetch(`${CONVERT}/${id}`, { cache: "no-store", signal }).catch(() => null);
-	return response?.ok ? response.json() : null;
+	const asked = fetch(`${CONVERT}/${id}`, { cache: "no-store", signal });
+	return asked.then((response) => (response.ok ? response.json() : null)).catch(() => null);
 }
 
 /** Whether something would be lost if the page were left now. */

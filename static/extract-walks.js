@@ -60,7 +60,8 @@ export class Walks extends EventTarget {
 	async #step(walk) {
 		const { signal } = walk.stopping;
 		try {
-			this.#take(walk, await askSegment(walk.step, signal));
+			const told = await askSegment(walk.step, signal);
+			if (!signal.aborted) this.#take(walk, told);
 		} catch (error) {
 			if (signal.aborted) return;
 			// What stands in the way of one stands in the way of all, so all wait.

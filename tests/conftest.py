@@ -15,7 +15,7 @@ from support.server import descendants
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 NO_SKIPS = os.environ.get("STREAMSRV_NO_SKIPS") == "1"
-GONE_SECONDS = 2.0
+GONE_SECONDS = 10.0
 
 # Tests share the machine, so that an example may have to wait for a processor. What counts is the timeout of its test.
 settings.register_profile("shared machine", deadline=None)

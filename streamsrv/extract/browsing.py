@@ -47,7 +47,7 @@ def list_folder(sources: Sources, uri: str | None) -> Listing:
         raise UnusableFile("That isn't a folder.")
     try:
         paths = sorted(folder.iterdir(), key=lambda path: (path.name.casefold(), path.name))
-    except PermissionError as error:
+    except OSError as error:  # it may also have gone by now
         raise UnusableFile("That folder can't be read.") from error
     found = (entry for path in paths if (entry := _entry(path, sources)) is not None)
     entries = list(itertools.islice(found, _MAX_ENTRIES + 1))

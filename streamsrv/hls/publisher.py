@@ -53,7 +53,7 @@ class Publisher:
         """Publish the finished segments of these numbers. InternalError where one isn't whole, or DiskFull."""
         made = await asyncio.to_thread(self._examine, numbers)
         if any(segment.number in self._published and _differs(segment, self._published) for segment in made):
-            await self._assignment.unpublish()
+            await self._assignment.unpublish(segment_count=None)
             self._published = {}
             made = [*self._made, *made]
             self._made = []

@@ -29,9 +29,9 @@ class Assignment:
         """Publish segments whose files are stored. Raises ValueError for a number or name that is published already."""
         self.job = await self._store.add_segments(self._lease, segments, progress=progress, result=result or None)
 
-    async def unpublish(self) -> None:
-        """Take back all that earlier attempts published."""
-        self.job = await self._store.drop_segments(self._lease)
+    async def unpublish(self, **result: Any) -> None:
+        """Take back all that earlier attempts published; None removes what they had noted under a name."""
+        self.job = await self._store.drop_segments(self._lease, result=result or None)
 
     async def accepted(self) -> Job:
         """Wait until the job's upload has been accepted, and return the job with its source."""

@@ -64,6 +64,7 @@ class OutboxStore(Protocol):
         self,
         message_id: str,
         *,
+        due_at: float | None,
         at: float,
         seconds: float,
         status: int | None,
@@ -72,7 +73,11 @@ class OutboxStore(Protocol):
         failures: int,
         next_at: float | None,
     ) -> None:
-        """Note a try and what becomes of the message; nothing when the message is gone."""
+        """Note a try and what becomes of the message; nothing when the message is gone.
+
+        `due_at` is the `next_at` that the message had when it was tried. One that was replayed meanwhile has another,
+        and stays as that made it.
+        """
 
     async def wait(self, timeout: float) -> None:
         """Return once a message may have become due since the last call, or after `timeout` seconds.
@@ -110,6 +115,7 @@ class SqliteOutbox:
         self,
         message_id: str,
         *,
+        due_at: float | None,
         at: float,
         seconds: float,
         status: int | None,
@@ -119,7 +125,7 @@ class SqliteOutbox:
         next_at: float | None,
     ) -> None:
         tried = {"message": message_id, "at": at, "status": status, "error": error, "seconds": seconds}
-        outcome = {"message": message_id, "state": state, "failures": failures, "next_at": next_at}
+        outcome = {"message": message_id, "state": state, "failures": failures, "next_at": next_at, "due_at": due_at}
         async with self._database.transaction() as transaction:
             await transaction.run("insert_delivery", tried)
             await transaction.run("update_message", outcome)

@@ -182,7 +182,8 @@ FROM (
         WHEN cancel_requested THEN 'Cancelled'
         WHEN accepted_at IS NOT NULL AND restarts >= :max_restarts THEN 'Failed'
         ELSE 'Pending' END AS outcome
-    FROM jobs WHERE status = 'Processing' AND lease_until < :now
+    FROM jobs
+    WHERE status = 'Processing' AND lease_until < :now AND id NOT IN (SELECT value FROM json_each(:alive))
 ) AS fate
 WHERE sequence = fate.row
 RETURNING *;
@@ -437,8 +438,9 @@ INSERT INTO deliveries (message, at, status, error, seconds)
 SELECT id, :at, :status, :error, :seconds FROM outbox WHERE id = :message;
 
 -- name: update_message
--- What a try made of a webhook.
-UPDATE outbox SET state = :state, failures = :failures, next_at = :next_at WHERE id = :message RETURNING id;
+-- What a try made of a webhook, unless it was asked for anew meanwhile.
+UPDATE outbox SET state = :state, failures = :failures, next_at = :next_at
+WHERE id = :message AND next_at IS :due_at RETURNING id;
 
 -- name: replay
 -- Send a webhook again, as if nothing had been tried.

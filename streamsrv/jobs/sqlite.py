@@ -181,9 +181,9 @@ class SqliteJobStore(SqliteJobReader):
         return self._written(rows)
 
     @uninterrupted
-    async def drop_segments(self, lease: Lease) -> Job:
+    async def drop_segments(self, lease: Lease, *, result: Mapping[str, Any] | None = None) -> Job:
         async with self._database.transaction() as transaction:
-            rows = await transaction.run("report", self._report_values(lease, None, None))
+            rows = await transaction.run("report", self._report_values(lease, None, result))
             if rows:
                 await transaction.run("delete_segments", {"id": lease.job.id})
         return self._written(rows)
@@ -216,8 +216,9 @@ class SqliteJobStore(SqliteJobReader):
         values = {"lost_upload": LOST_UPLOAD, "gave_up": GAVE_UP, "max_restarts": self._max_restarts}
         return [job for job in await self._change("recover", values) if job.status.ended]
 
-    async def expire(self) -> int:
-        return len(await self._change("expire", {"gave_up": GAVE_UP, "max_restarts": self._max_restarts}))
+    async def expire(self, alive: Collection[str] = ()) -> int:
+        values = {"alive": to_json(sorted(alive)), "gave_up": GAVE_UP, "max_restarts": self._max_restarts}
+        return len(await self._change("expire", values))
 
     @uninterrupted
     async def mark_discarded(self, job_id: str) -> None:

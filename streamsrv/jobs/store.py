@@ -89,7 +89,7 @@ class JobStore(Protocol):
     ) -> Job:
         """Publish segments, all or none. Raises ValueError for a number or name that is published already."""
 
-    async def drop_segments(self, lease: Lease) -> Job:
+    async def drop_segments(self, lease: Lease, *, result: Mapping[str, Any] | None = None) -> Job:
         """Take back all segments, for an attempt whose output differs."""
 
     async def finish(
@@ -117,8 +117,12 @@ class JobStore(Protocol):
         Uploads that were not accepted end Failed. Jobs that ran wait again, or end Failed past the allowed restarts.
         """
 
-    async def expire(self) -> int:
-        """Settle the jobs whose lease ran out, and count them. One whose upload may still arrive waits again."""
+    async def expire(self, alive: Collection[str] = ()) -> int:
+        """Settle the jobs whose lease ran out, and count them. One whose upload may still arrive waits again.
+
+        `alive` are the ids of jobs that are being worked on for certain: where the machine slept, or its clock was set,
+        a lease can run out before its holder's time to renew it has come.
+        """
 
     async def to_discard(self, limit: int) -> list[Job]:
         """List failed and cancelled jobs whose files may still be there."""

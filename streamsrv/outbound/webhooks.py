@@ -28,7 +28,10 @@ log = structlog.stdlib.get_logger()
 
 
 class Message(Protocol):
-    """What is to be told. Its id is the same for every try; `failures` counts those that failed so far."""
+    """What is to be told. Its id is the same for every try; `failures` counts those that failed so far.
+
+    `next_at` is the Unix time at which it was due.
+    """
 
     @property
     def id(self) -> str: ...
@@ -38,6 +41,8 @@ class Message(Protocol):
     def host(self) -> str: ...
     @property
     def failures(self) -> int: ...
+    @property
+    def next_at(self) -> float | None: ...
 
 
 M = TypeVar("M", bound=Message)
@@ -57,6 +62,7 @@ class Outbox(Protocol[M_co]):
         self,
         message_id: str,
         *,
+        due_at: float | None,
         at: float,
         seconds: float,
         status: int | None,
@@ -65,7 +71,7 @@ class Outbox(Protocol[M_co]):
         failures: int,
         next_at: float | None,
     ) -> None:
-        """Note a try and what becomes of the message. One that is gone is no error."""
+        """Note a try and what becomes of the message, unless it was asked for anew. One that is gone is no error."""
 
     async def wait(self, timeout: float) -> None:
         """Return once a message may have become due since the last call, or after `timeout` seconds."""
@@ -201,6 +207,7 @@ class Webhooks(Generic[M]):
         try:
             await self._outbox.record(
                 message.id,
+                due_at=message.next_at,
                 at=at,
                 seconds=seconds,
                 status=answer.status,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from streamsrv.errors import InternalError, NotFound
+from streamsrv.errors import InternalError, NotFound, Problem
 from streamsrv.files import disk_errors
 from streamsrv.jobs.job import Job, Segment
 from streamsrv.jobs.store import JobStore
@@ -28,6 +28,7 @@ from streamsrv.tasks import SharedWork
 
 SUFFIXES = ("mp3", "flac", "wav")
 DEPTH_BITS = 16
+REMOVED = "The track was removed."
 
 _TICK_SECONDS = 0.5
 # So many files are made at the same time, whoever asks for them: more would take the cores from the songs.
@@ -109,6 +110,23 @@ class TrackFiles:
 
     async def _make(self, job: Job, track: str, form: Format) -> None:
         segments = await track_segments(self._store, job, track)
+        try:
+            await self._make_of(segments, job, track, form)
+        except Problem as problem:
+            if await self._are_there(segments):
+                raise
+            raise NotFound(REMOVED) from problem
+        if not await self._are_there(segments):
+            raise NotFound(REMOVED)
+
+    async def _are_there(self, segments: Sequence[Segment]) -> bool:
+        """Whether there are any, with all their files: who removes a track waits for nobody who makes a file of it."""
+        for segment in segments:
+            if await self._storage.locate(segment.key) is None:
+                return False
+        return bool(segments)
+
+    async def _make_of(self, segments: Sequence[Segment], job: Job, track: str, form: Format) -> None:
         pcm = song_pcm(job.result["sample_rate"], job.result["channels"])
         with self._shelf.hold(_entry(job, track, form.name)) as target:
             async with self._making, self._storage.scratch(f"track.{job.id}") as folder:
@@ -178,4 +196,7 @@ def _tag(job: Job, track: str, suffix: str) -> str:
 
 def _add_to_zip(path: Path, source: Path, name: str) -> None:
     with disk_errors(), zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:
-        archive.write(source, name)
+        try:
+            archive.write(source, name)
+        except FileNotFoundError as error:
+            raise NotFound(REMOVED) from error

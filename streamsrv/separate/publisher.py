@@ -79,7 +79,7 @@ class StemPublisher:
     async def _publish(self, pieces: range) -> None:
         made = await asyncio.to_thread(self._examine, pieces)
         if any(self._differs(segment) for segment in made):
-            await self._assignment.unpublish()
+            await self._assignment.unpublish(segment_count=None)
             self._published = {}
             made = [*self._made, *made]
             self._made = []

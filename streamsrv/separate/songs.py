@@ -10,7 +10,7 @@ from streamsrv.jobs.outbox import Message
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.words import timestamp
 from streamsrv.outbound.urls import redact
-from streamsrv.separate.downloads import TrackFiles
+from streamsrv.separate.downloads import REMOVED, TrackFiles
 from streamsrv.separate.schema import song_reply
 from streamsrv.separate.tracks import ALIASES
 from streamsrv.separate.work import SeparateWork
@@ -53,10 +53,11 @@ class Songs:
 
     async def completed(self, song: str, model: str | None) -> Job:
         """The job whose tracks are served. Raises Conflict, with the progress, while there is none yet."""
+        current = await self.current(song, model)
+        # Looked for last: what ends between the two is no failure.
         job = await self._store.submissions.latest_completed(song.lower(), SUBJECT, model)
         if job is not None:
             return job
-        current = await self.current(song, model)
         members = {"song_status": current.status.value, "progress": round(current.progress, 1)}
         if current.status.ended:
             words = f"The song is {current.status.value}: {current.error or 'nobody wanted it any more.'}"
@@ -84,7 +85,7 @@ class Songs:
             known = ", ".join(job.result.get("tracks", ()))
             raise NotFound(f"There is no such track. There are: {known}." if known else "There is no such track yet.")
         if name in await self.removed(job):
-            raise NotFound("The track was removed.")
+            raise NotFound(REMOVED)
         return name
 
     async def removed(self, job: Job) -> frozenset[str]:
@@ -137,7 +138,7 @@ class Songs:
         """Remove one track. NotFound the second time."""
         name = await self.track(job, name)
         if not await self._store.submissions.remove_track(job.id, SUBJECT, name):
-            raise NotFound("The track was removed.")
+            raise NotFound(REMOVED)
         if not await self._store.submissions.is_wanted(job.id, name):
             await self._files.remove(job, name)
             self._hot.forget(f"stems/{job.id}/")

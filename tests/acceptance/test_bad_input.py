@@ -16,6 +16,7 @@ import pytest
 import requests
 from acceptance.tidy import assert_tidy
 from acceptance.wire import BOUNDARY, FORM_TYPE, Reply, ask, closed, file_part, text_part
+from support.folders import below
 from support.server import Server, serving
 from support.sound import FFMPEG, decode, tone
 
@@ -148,7 +149,7 @@ def assert_nothing_of(server: Server, job_id: str) -> None:
         while requests.get(server.playlist(job_id, name), timeout=30).status_code not in (400, 404):
             assert time.monotonic() < deadline, name
             time.sleep(0.02)
-    while left := [path for path in server.data_dir.rglob("*") if job_id in str(path.relative_to(server.data_dir))]:
+    while left := [path for path in below(server.data_dir) if job_id in str(path.relative_to(server.data_dir))]:
         assert time.monotonic() < deadline, left
         time.sleep(0.02)
 

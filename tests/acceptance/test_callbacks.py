@@ -86,7 +86,7 @@ def environment(repo: Path, *, allow: str = "127.0.0.1", retry_seconds: str = "0
         OUTBOUND__ALLOW=allow,
         CALLBACKS__SECRET=SECRET,
         CALLBACKS__RETRY_SECONDS=retry_seconds,
-        CALLBACKS__TIMEOUT_SECONDS="1",
+        CALLBACKS__TIMEOUT_SECONDS="3",
     )
 
 

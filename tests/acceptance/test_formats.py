@@ -35,8 +35,8 @@ RATES = {("opus", 8000): 48000, ("opus", 44100): 48000, ("opus", 96000): 48000, 
 RFC6381 = {"aac": "mp4a.40.2", "mp3": "mp4a.40.34", "opus": "opus", "flac": "fLaC"}
 COVER = "-f lavfi -i testsrc2=size=900x900:rate=1:duration=1 -map 0:a -map 1:v -disposition:v attached_pic"
 FILM = "-f lavfi -i testsrc=size=160x120:rate=10:duration=7 -map 1:v -map 0:a"
-# As many as may be encoded while they arrive, and each waits for the end of its job.
-SENDERS = 4
+# One less than may be encoded while they arrive: a job has ended a moment before its place is free.
+SENDERS = 3
 
 
 @dataclass(frozen=True)

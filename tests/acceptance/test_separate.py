@@ -16,6 +16,7 @@ from zipfile import ZipFile
 import pytest
 import requests
 from acceptance.tidy import TIDY_SECONDS
+from support.folders import below
 from support.server import ENDED, Server
 from support.songs import (
     RATE,
@@ -88,7 +89,7 @@ def in_base64(file: Path) -> str:
 def files_of(server: Server) -> set[Path]:
     """All files of songs."""
     folders = ("spool", "scratch", "files/songs", "files/stems", "cache/tracks")
-    return {path for folder in folders for path in (server.data_dir / folder).rglob("*") if path.is_file()}
+    return {path for folder in folders for path in below(server.data_dir / folder) if path.is_file()}
 
 
 def assert_files_go_back_to(server: Server, before: set[Path]) -> None:
@@ -255,10 +256,10 @@ def test_a_running_song_has_no_tracks_yet(server: Server, long_song: Path) -> No
     cancel(server, song)
 
 
-def test_urgent_songs_overtake(server: Server, long_song: Path, another: Path, tmp_path: Path) -> None:
+def test_urgent_songs_overtake(server: Server, another: Path, tmp_path: Path) -> None:
     """Of those that wait a background song goes last, and the queue shows that; an urgent one waits for no other."""
     background, normal = music(tmp_path / "b.wav", seconds=1, seed=101), music(tmp_path / "n.wav", seconds=1, seed=102)
-    first = send_song(server, long_song, model="slow")
+    first = send_song(server, music(tmp_path / "long.flac", seconds=60, seed=103), model="slow")
     running(server, first)
     waiting = [send_song(server, background, priority="background"), send_song(server, normal)][::-1]
     assert requests.get(f"{server.url}/apiv1/queue", timeout=30).json() == {"queue": [first, *waiting]}

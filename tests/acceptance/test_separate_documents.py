@@ -35,7 +35,7 @@ SNIPPETS = dict(
     )
 )
 URL = "http://localhost:5000"
-SEED, SECONDS = 900_102, 6.0
+SEED, SECONDS = 900_102, 10.0
 # Correlation; of the same sound it is 1.
 MOST_ALIKE = 0.7
 
@@ -214,7 +214,7 @@ def test_the_request_with_a_song_in_it(documented: Server, song: Path) -> None:
     reply = requests.post(f"{URL}/apiv1/separate", text, headers={"Content-Type": "application/json"}, timeout=30)
     song_hash = hashlib.sha256(base64.b64encode(data)).hexdigest()
     assert reply.json() == json.loads(SNIPPETS["reply"].replace("unique-song-hash", song_hash))
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while song_hash in requests.get(f"{URL}/apiv1/queue", timeout=30).json()["queue"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)

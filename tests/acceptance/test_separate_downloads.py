@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import requests
 from support.server import Server
 from support.songs import TRACKS, completed_song, music, send_song, song_server, track_bytes
 from support.sound import FFMPEG
@@ -103,3 +104,21 @@ def test_few_files_are_made_at_once(server: Server, song: str, brake: Path) -> N
             await_that(lambda: len(in_the_making(server)) >= AT_ONCE)
             assert most_of(lambda: len(in_the_making(server))) == AT_ONCE
         assert len({file.result() for file in asked}) == len(TRACKS)
+
+
+@pytest.mark.parametrize("path", ["track/{}/drums.wav", "archive/{}.zip?format=flac"])
+@pytest.mark.parametrize("removed", ["remove/{}/drums", "song/{}"])
+def test_what_is_removed_while_it_is_made_is_gone(
+    server: Server, song: str, brake: Path, path: str, removed: str
+) -> None:
+    """Who waits for the file of a track that is removed meanwhile is told just that; it is nobody's fault."""
+    with ThreadPoolExecutor(1) as clients:
+        with braking(brake):
+            asked = clients.submit(requests.get, f"{server.url}/apiv1/{path.format(song)}", timeout=60)
+            await_that(lambda: "track" in " ".join(in_the_making(server)))
+            reply = requests.delete(f"{server.url}/apiv1/{removed.format(song)}", timeout=WAIT_SECONDS)
+            assert reply.status_code in (200, 204), reply.text
+        reply = asked.result()
+    assert reply.status_code == 404, reply.text
+    assert reply.json()["detail"] in ("The track was removed.", "There is no such track.")
+    assert not in_the_making(server)

@@ -23,7 +23,7 @@ from support.sound import FFMPEG, decode
 
 SECONDS = 45.3
 SAMPLES = round(SECONDS * RATE)
-WINDOW_SECONDS = 0.25
+WINDOW_SECONDS = 0.4
 SEGMENTS = 8
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import requests
 from acceptance.wire import Upload, ask, closed, file_part, text_part
+from support.folders import below
 from support.models import tiny_repo
 from support.server import Server, serving
 from support.songs import music
@@ -56,7 +57,7 @@ def song(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 
 def files_of(server: Server) -> list[Path]:
-    return [path for name in FOLDERS for path in (server.data_dir / name).rglob("*") if path.is_file()]
+    return [path for name in FOLDERS for path in below(server.data_dir / name) if path.is_file()]
 
 
 def post(server: Server, **request: Any) -> requests.Response:

@@ -1,10 +1,13 @@
 """A server that nobody gave the extra `separate`: songs end in words of what to do, and all else works."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from acceptance.tidy import TIDY_SECONDS
+from support.folders import below
 from support.server import Server, serving
 from support.songs import WORLD, ended_song, music, send_song
 from support.sound import decode
@@ -31,7 +34,10 @@ def test_a_song_fails_in_words(server: Server, file: Path) -> None:
     found = ended_song(server, song)
     assert found["status"] == "Failed"
     assert INSTALL in found["error"]
-    assert [path for path in (server.data_dir / "files").rglob("*") if path.is_file()] == []
+    deadline = time.monotonic() + TIDY_SECONDS
+    while left := [path for path in below(server.data_dir / "files") if path.is_file()]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.02)
     reply = requests.get(f"{server.url}/apiv1/track/{song}/vocals", timeout=30)
     assert (reply.status_code, found["error"] in reply.json()["detail"]) == (404, True)
     assert requests.delete(f"{server.url}/apiv1/song/{song}", timeout=30).status_code == 204

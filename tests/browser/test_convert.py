@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Download, Locator, Route, expect
 from support import sound
+from support.visit import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -108,7 +109,12 @@ async def test_what_was_sent_is_shown(visit, tone, unique: str) -> None:
 
 
 async def test_encoding_is_shown_and_can_be_cancelled(visit, tmp_path: Path, unique: str) -> None:
-    """While the server encodes the card tells how much of it is done; cancelling makes the server stop."""
+    """While the server encodes the card tells how much of it is done; cancelling makes the server stop.
+
+    An answer that breaks off costs no more than a look.
+    """
+    broken = {"content_type": "application/json", "body": "{"}
+    await visit.page.route(re.compile(r"/convert/[0-9a-f-]{36}$"), lambda route: route.fulfill(**broken), times=2)
     hours = await asyncio.to_thread(sound.tone, tmp_path / f"{unique}.flac", seconds=10_000, channels=1, rate=8000)
     await visit.page.get_by_label("Format").select_option("opus")
     await convert(visit, hours)
@@ -212,22 +218,16 @@ async def test_a_busy_server_is_asked_again(visit, tone, unique: str) -> None:
 
 async def test_tasks_share_the_three_places(visit, tone, unique: str) -> None:
     """Three uploads are in flight at most, whichever task they are for; each task has its own list."""
-    held: list[Route] = []
-    go = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        held.append(route)
-        await go.wait()
-        await route.continue_()
-
-    await visit.page.route(re.compile(r"/convert\?|/transcode\?"), hold)
+    gate = Gate()
+    await visit.page.route(re.compile(r"/convert\?|/transcode\?"), gate)
     await convert(visit, *[tone(f"{unique} {i}.wav", seconds=1) for i in range(2)])
     await visit.page.get_by_role("tab", name="Stream").click()
     await visit.page.locator("#file[multiple]").wait_for(state="attached")
     await visit.send(*[tone(f"{unique} {i}.wav", seconds=1) for i in range(2, 5)])
     await expect(visit.page.locator('#stream-task .job[data-state="queued"]')).to_have_count(2)
-    assert len(held) == 3
-    go.set()
+    await gate.reached_by(3)
+    assert gate.waiting == 3
+    gate.open()
     for i in range(2, 5):
         await visit.state(f"{unique} {i}", "ready")
     await expect(visit.card(f"{unique} 0")).to_be_hidden()

@@ -168,7 +168,7 @@ async def test_a_silent_clip_is_what_was_chosen_for_it(visit, film, unique: str)
         await choose(visit, "on_missing", choice)
         await press_extract(visit)
         ready = visit.page.locator('.job[data-state="ready"]', has_text=unique)
-        await expect(ready.locator(".job-facts", has_text=length)).to_have_count(1, timeout=20_000)
+        await expect(ready.locator(".job-facts", has_text=length)).to_have_count(1)
 
 
 async def test_a_clip_that_cant_be_used_is_pointed_at(visit, film, tmp_path: Path, unique: str) -> None:
@@ -292,7 +292,7 @@ async def test_segments_are_heard_before_the_whole_is_done(visit, film, unique: 
     await choose(visit, "format", "mp3")
     await press_extract(visit)
     card = visit.card(unique)
-    await card.get_by_role("button", name="Listen from the start").click(timeout=30_000)
+    await card.get_by_role("button", name="Listen from the start").click()
     await visit.until(PLAYS)
     assert await card.get_attribute("data-state") in {"waiting", "fetching", "working"}
     await expect(visit.page.locator("#dock-name")).to_have_text(f"1: {unique}.mkv")
@@ -329,14 +329,14 @@ async def test_segments_are_asked_for_one_at_a_time(visit, film, unique: str) ->
     visit.page.on("request", began)
     visit.page.on("requestfinished", ended)
     await choose(visit, "segment_seconds", "5")
-    await add(visit, film(unique, seconds=33))
+    await add(visit, film(unique, seconds=18))
     await press_extract(visit)
     await choose(visit, "format", "opus")
     await press_extract(visit)
-    said = visit.page.locator(".job", has_text=unique).get_by_text("7 segments, up to 0:33", exact=True)
-    await expect(said).to_have_count(2, timeout=30_000)
+    said = visit.page.locator(".job", has_text=unique).get_by_text("4 segments, up to 0:18", exact=True)
+    await expect(said).to_have_count(2, timeout=80_000)
     assert max(most) == 1
-    assert len(most) == 14
+    assert len(most) == 8
 
 
 async def test_segments_joined_are_the_whole(visit, film, tmp_path: Path, unique: str) -> None:
@@ -364,7 +364,7 @@ async def test_a_busy_server_is_asked_again(visit, film, unique: str) -> None:
     await visit.page.route(SEGMENT, lambda route: route.fulfill(**refused), times=2)
     await add(visit, film(unique))
     await press_extract(visit)
-    await expect(visit.card(unique).locator(".pieces li")).to_have_count(1, timeout=20_000)
+    await expect(visit.card(unique).locator(".pieces li")).to_have_count(1)
     await visit.page.route("**/extract_audio", lambda route: route.fulfill(**refused), times=1)
     await choose(visit, "format", "wav")
     await press_extract(visit)
@@ -391,7 +391,7 @@ async def test_a_changed_source_ends_the_walk_in_words(visit, film, unique: str)
     await add(visit, path)
     await press_extract(visit)
     said = visit.card(unique).locator("[data-part=said]")
-    await expect(said).to_contain_text("Extract again, from what is there now.", timeout=20_000)
+    await expect(said).to_contain_text("Extract again, from what is there now.")
     await expect(said).to_contain_text("1 segment, up to 0:05.")
 
 
@@ -448,7 +448,7 @@ async def test_links_and_commands_are_copied(visit, film, unique: str) -> None:
     await card.locator("[data-action=curl]").click()
     await visit.page.get_by_text("The curl command is copied.").wait_for()
     argv = ["bash", "-c", await visit.page.evaluate(read) + " -s"]
-    reply = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=20, check=True)
+    reply = await asyncio.to_thread(subprocess.run, argv, capture_output=True, text=True, timeout=60, check=True)
     assert " 202 " in reply.stdout
     assert f"/status/{await card.get_attribute('data-id')}" in reply.stdout
 

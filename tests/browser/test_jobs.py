@@ -5,7 +5,8 @@ import base64
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Route, expect
+from playwright.async_api import Request, Route, expect
+from support.visit import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -72,28 +73,29 @@ async def test_an_empty_file_is_not_even_sent(visit, tmp_path: Path, unique: str
     """What can be known here is told at once."""
     file = tmp_path / f"{unique}.wav"
     file.touch()
+    sent: list[str] = []
+
+    def note(request: Request) -> None:
+        sent.append(request.method)
+
+    visit.page.on("request", note)
     await visit.send(file)
-    card = await visit.state(unique, "failed", seconds=2)
+    card = await visit.state(unique, "failed")
     await expect(card.locator(".job-facts")).to_have_text("The file is empty. Choose one that has sound in it.")
+    assert "POST" not in sent
 
 
 async def test_three_uploads_are_in_flight_and_the_rest_wait(visit, tone, unique: str) -> None:
     """Of five files three are sent at once, the others as those get through; leaving the page asks meanwhile."""
-    held: list[Route] = []
-    go = asyncio.Event()
-
-    async def hold(route: Route) -> None:
-        held.append(route)
-        await go.wait()
-        await route.continue_()
-
-    await visit.page.route("**/v1/stream/transcode**", hold)
+    gate = Gate()
+    await visit.page.route("**/v1/stream/transcode**", gate)
     files = [tone(f"{unique} {i}.flac", seconds=1) for i in range(5)]
     await visit.send(*files)
     await expect(visit.page.locator('.job[data-state="queued"]')).to_have_count(2)
-    assert len(held) == 3
+    await gate.reached_by(3)
+    assert gate.waiting == 3
     assert await visit.asks_before_leaving()
-    go.set()
+    gate.open()
     for i in range(5):
         await visit.state(f"{unique} {i}", "ready")
     assert not await visit.asks_before_leaving()

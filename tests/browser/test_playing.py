@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from playwright.async_api import expect
 from support import sound
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -37,13 +38,13 @@ async def test_a_dropped_file_is_played_to_its_end(visit, tone, unique: str, cod
 async def test_a_song_plays_while_it_is_still_being_sent(visit, slow_upload, tone, unique: str) -> None:
     """It plays before the upload has ended; seeking past what exists says so; then it plays to the end."""
     file = tone(f"{unique}.wav", seconds=40)
-    async with slow_upload(file, bytes_per_second=400_000) as upload:
+    async with slow_upload(file, bytes_per_second=250_000) as upload:
         await visit.page.reload()
         card = await visit.state(unique, "sending")
         await card.get_by_role("button", name=f"Play what is ready of {unique}").click()
         await visit.until("document.getElementById('audio').currentTime > 1.5")
         assert await card.get_attribute("data-state") == "sending"
-        assert await visit.page.locator("#dock-state").inner_text() == "Playing while it is being made"
+        await expect(visit.page.locator("#dock-state")).to_have_text("Playing while it is being made")
 
         await visit.page.locator("#seek").press("End")
         made = await visit.audio("currentTime")
@@ -61,7 +62,7 @@ async def test_a_song_plays_while_it_is_still_being_sent(visit, slow_upload, ton
 
 async def test_the_page_plays_what_it_is_still_sending_itself(visit, tone, unique: str) -> None:
     """The page names its uploads, so that its own slow upload can be heard before it is through."""
-    file = tone(f"{unique}.wav", seconds=60)
+    file = tone(f"{unique}.wav", seconds=120)
     await visit.throttle(700_000)
     await visit.send(file)
     card = await visit.state(unique, "sending")
@@ -76,7 +77,7 @@ async def test_an_hour_long_song_plays_before_its_job_is_done(visit, tmp_path: P
     """The page plays the first seconds of an hour while most of it is still to be encoded."""
     file = await asyncio.to_thread(sound.tone, tmp_path / f"{unique}.flac", seconds=3600, channels=1)
     await visit.send(file)
-    await visit.page.get_by_role("button", name=f"Play what is ready of {unique}").click(timeout=30_000)
+    await visit.page.get_by_role("button", name=f"Play what is ready of {unique}").click()
     await visit.until("document.getElementById('audio').currentTime > 1")
     card = visit.card(unique)
     assert await card.get_attribute("data-state") in ("sending", "working")

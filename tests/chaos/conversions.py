@@ -42,7 +42,9 @@ class Answer:
 class Conversion:
     """A POST to /convert on a connection of its own, sent piece by piece. The format goes first, or `late`."""
 
-    def __init__(self, server: Server, file: Path, form: str, *, late: bool = False) -> None:
+    def __init__(
+        self, server: Server, file: Path, form: str, *, late: bool = False, patience: float = WAIT_SECONDS
+    ) -> None:
         self.id = new_id()
         self._server = server
         sound, text = file_part(file.name, file.read_bytes()), text_part("format", form)
@@ -50,7 +52,7 @@ class Conversion:
         self._reply: http.client.HTTPResponse | None = None
         address = urlsplit(server.url)
         self._socket = socket.socket()
-        self._socket.settimeout(WAIT_SECONDS)
+        self._socket.settimeout(patience)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
         self._socket.connect((address.hostname, address.port))
         self._socket.sendall(

@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 FAILPOINTS = str(Path(__file__).with_name("failpoints.py"))
 WAIT_SECONDS = 40.0
-GONE_SECONDS = 2.0
+GONE_SECONDS = 5.0
 _START_BYTES = 128 << 10
 _DROP_BYTES = 2 << 10
 _PIECE_BYTES = 32 << 10
@@ -226,9 +226,9 @@ def _never_began(pid: int) -> bool:
     return False
 
 
-def await_kill(server: Server) -> None:
+def await_kill(server: Server, *, seconds: float = WAIT_SECONDS) -> None:
     """The server dies at its trap, and all its processes with it."""
-    assert server.child.wait(WAIT_SECONDS) == -9, server.log.read_text()[-3000:]
+    assert server.child.wait(seconds) == -9, server.log.read_text()[-3000:]
     assert_no_process(server.data_dir)
 
 

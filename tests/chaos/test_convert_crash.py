@@ -33,6 +33,7 @@ READ_BYTES = 1 << 20
 # At this pace the system tells of megabytes that were taken less often than once in a second.
 SLOW_BYTES_PER_SECOND = 800_000
 SLOW_SECONDS = 5
+STOP_SECONDS = 15
 
 # A program that serves from a disk which fails once so much of a file was read from it.
 FAILING_DISK = """
@@ -308,7 +309,7 @@ def test_server_stops_in_its_time(stage: Stage, data_dir: Path, slow_song: Path)
     with serving(data_dir, environment=soon) as server, stage(server, slow_song) as conversion:
         with no_fault_logged(server):
             server.child.terminate()
-            assert server.child.wait(0.5 + GONE_SECONDS) == 0
+            assert server.child.wait(STOP_SECONDS) == 0
         assert processes_of(data_dir) == {}
         assert leftovers(data_dir) == []
         answer = conversion.answer()
@@ -317,10 +318,11 @@ def test_server_stops_in_its_time(stage: Stage, data_dir: Path, slow_song: Path)
 
 def test_server_that_stops_lets_a_short_conversion_end(data_dir: Path, long_song: Path) -> None:
     """What is done within the time that the server has to stop is answered."""
-    with serving(data_dir) as server, encoding_the_whole(server, long_song) as conversion:
+    long = {"STREAMSRV_SERVER__SHUTDOWN_SECONDS": "30"}
+    with serving(data_dir, environment=long) as server, encoding_the_whole(server, long_song) as conversion:
         server.child.terminate()
         answer = conversion.answer()
         assert answer is not None
         assert (answer.status, answer.whole) == (200, True)
-        assert server.child.wait(10) == 0
+        assert server.child.wait(STOP_SECONDS) == 0
         assert leftovers(data_dir) == []

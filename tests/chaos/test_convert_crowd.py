@@ -20,6 +20,8 @@ CLIENTS = 100
 SECONDS = 1.5
 MEMORY_MIB = 64
 LOOK_SECONDS = 0.05
+# Of many that wait for few places the last one waits long.
+PATIENCE_SECONDS = 100
 DROP_BYTES = 2 << 10
 # Samples of one frame at 48 kHz; those without a frame keep every sample.
 FRAMES = {"wav": 0, "flac": 0, "mp3": 1152, "m4a": 1024, "ogg": 2048, "opus": 960}
@@ -48,6 +50,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     return [tone(folder / name, seconds=SECONDS, rate=48000, hertz=440) for name in names]
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("environment", "encoders", "places"), [({}, (os.cpu_count() or 1) + 4, 64), (FEW, 4, 16)], ids=["default", "few"]
 )
@@ -94,7 +97,7 @@ def all_at_once(server: Server, wishes: list[Wish], song: Path) -> list[Answer]:
     gate.wait()
     job_id = server.submit(song, codec="flac")
     while any(client.is_alive() for client in clients):
-        assert requests.get(f"{server.url}/health", timeout=5).status_code == 200
+        assert requests.get(f"{server.url}/health", timeout=20).status_code == 200
         with suppress(StopIteration):
             next(client for client in clients if client.is_alive()).join(0.2)
     assert server.ended(job_id)["status"] == "Completed"
@@ -102,7 +105,7 @@ def all_at_once(server: Server, wishes: list[Wish], song: Path) -> list[Answer]:
 
 
 def answer_to(server: Server, wish: Wish) -> Answer:
-    with Conversion(server, wish.source, wish.form, late=wish.late) as conversion:
+    with Conversion(server, wish.source, wish.form, late=wish.late, patience=PATIENCE_SECONDS) as conversion:
         with suppress(ConnectionError):  # it has been answered already
             if wish.slow:
                 conversion.send(conversion.left // 2)

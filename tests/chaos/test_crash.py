@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urljoin
@@ -189,17 +190,19 @@ class Crowd:
                 self.heard.add(job_id)
 
 
+@pytest.mark.timeout(300)
 def test_twenty_kills_lose_nothing(data_dir: Path, song: Path) -> None:
     """Killed at twenty random instants, a server that starts again completes all it accepted and fails the rest."""
     chance = random.Random(2)
     crowd, served = Crowd(song, chance), {}
+    longest = max(0.9, 2 * upload_seconds(data_dir.with_name("quiet"), song))
     for kill in range(KILLS):
         if kill % 5 == 4:
             kill_while_starting(data_dir, chance.uniform(0.1, 0.8))
         else:
             with serving(data_dir) as server:
                 crowd.come(server)
-                outlives(server.child, chance.uniform(0.02, 0.9))
+                outlives(server.child, chance.uniform(0.02, longest))
                 server.kill()
                 crowd.leave()
         assert_no_process(data_dir)
@@ -220,6 +223,14 @@ def test_twenty_kills_lose_nothing(data_dir: Path, song: Path) -> None:
         outputs = data_dir / "files" / "hls"
         until(lambda: {path.name for path in outputs.iterdir()} == completed)
     assert min(len(completed), len(ends) - len(completed)) >= KILLS // 4, "the kills came too early or too late"
+
+
+def upload_seconds(data_dir: Path, song: Path) -> float:
+    """How long it takes to send the song, and to be answered, where nothing dies."""
+    with serving(data_dir) as server, Upload(server, new_id(), song, FLAC, late=True) as upload:
+        began = time.monotonic()
+        assert upload.answered()
+        return time.monotonic() - began
 
 
 def kill_while_starting(data_dir: Path, after_seconds: float) -> None:

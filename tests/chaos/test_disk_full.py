@@ -64,7 +64,7 @@ def test_segments_larger_than_the_disk(late: bool, small_disk: Path, noise: Path
     with serving(small_disk) as server, Upload(server, job_id, noise, FLAC, late=late) as upload:
         if not late:
             upload.go_live()
-        upload.trickle()
+        upload.send()
         assert upload.reply()[0] == 200
         assert_failed_for_space(server, job_id)
         assert not [*events(server, "job_attempt_failed")]

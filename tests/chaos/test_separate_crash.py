@@ -71,7 +71,8 @@ def hall(tmp_path_factory: pytest.TempPathFactory) -> Studio:
 
 @pytest.fixture(scope="module")
 def server(hall: Studio) -> Iterator[Server]:
-    with hall.open() as server:
+    # Slowly enough that a busy machine is in time for what happens between two windows.
+    with hall.open(window_seconds=0.25) as server:
         yield server
 
 
@@ -169,7 +170,7 @@ def test_a_song_survives_kills_before_its_first_segment(
     for trap in EARLY_TRAPS.values():
         with studio.open(trap=trap) as server:
             song = song or send_song(server, songs[0], model="watched")
-            await_kill(server)
+            await_kill(server, seconds=100)
         assert not the_row(studio.data_dir).published
     before = studio.written
     with studio.open() as server:
@@ -190,7 +191,7 @@ def test_a_song_survives_kills_after_its_first_segment(
         before, done = studio.written, published_samples(studio.data_dir) if song else 0
         with studio.open(trap=trap) as server:
             song = song or send_song(server, songs[0], model="watched")
-            await_kill(server)
+            await_kill(server, seconds=100)
         assert_goes_on(studio, before, done, undisturbed[0])
         published = the_row(studio.data_dir).published
         assert had.items() <= published.items()
@@ -227,7 +228,7 @@ def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], u
     studio, song, had, port = Studio(tmp_path), "", {}, None
     for stop in (signal.SIGKILL, signal.SIGTERM):
         before, done = studio.written, published_samples(studio.data_dir) if song else 0
-        with studio.open(port=port) as server:
+        with studio.open(port=port, window_seconds=0.4) as server:
             port = int(server.url.rpartition(":")[2])
             song = song or send_song(server, songs[0], model="watched")
             if had:

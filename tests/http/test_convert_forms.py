@@ -27,7 +27,7 @@ from streamsrv.media.tools import find_tools
 OPTIONS = {"format": "wav", "sample_rate": "11025", "channels": "2", "start": "0.05", "metadata": "drop"}
 # What the part's headers may have (web/multipart), with the line ends around them.
 MOST_HEAD_BYTES = 4096
-WAIT_SECONDS, GONE_SECONDS = 20.0, 2.0
+WAIT_SECONDS, GONE_SECONDS = 20.0, 10.0
 # Each example is a conversion: to look for a smaller one that fails would take minutes.
 WITHOUT_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
 HEADER = re.compile(

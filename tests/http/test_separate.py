@@ -15,6 +15,7 @@ from support.songs import music
 
 from streamsrv.jobs.job import JobStatus
 from streamsrv.jobs.sqlite import SqliteJobStore
+from streamsrv.jobs.submissions import SqliteSubmissions
 
 Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
@@ -119,6 +120,27 @@ async def test_a_song_that_begins_while_the_queue_is_read_is_in_it(
     told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
     async with client.get("/apiv1/queue") as reply:
         assert (await reply.json())["queue"] == [told["hash"]]
+
+
+async def test_a_song_that_ends_while_a_track_is_asked_for_has_not_failed(
+    start: Start, monkeypatch: pytest.MonkeyPatch, repo: Path, tmp_path: Path
+) -> None:
+    """Whoever asks for a track until it is there is told to come again, and never that there is none."""
+    latest_completed = SqliteSubmissions.latest_completed
+
+    async def look_slowly(submissions: SqliteSubmissions, *asked: Any) -> Any:
+        found = await latest_completed(submissions, *asked)
+        async with asyncio.timeout(LOAD_SECONDS):
+            while await latest_completed(submissions, *asked) is None:
+                await asyncio.sleep(_LOOK_SECONDS)
+        return found
+
+    monkeypatch.setattr(SqliteSubmissions, "latest_completed", look_slowly)
+    client = await start(separate={"model_repo": str(repo), "model": "tiny"})
+    told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
+    for status in (409, 200):
+        async with client.get(f"/apiv1/track/{told['hash']}/drums") as reply:
+            assert reply.status == status, await reply.text()
 
 
 @pytest.mark.parametrize("first", [{}, {"model": "streamsrv-small"}])

@@ -385,7 +385,7 @@ async def test_a_client_that_leaves(cancellation: bool, error: type[BaseExceptio
 
 
 async def test_line_ends_do_not_hold_up_others() -> None:
-    """While 16 MiB of line ends arrive, others are answered as ever."""
+    """While 16 MiB of line ends arrive, others are answered as ever: little is worked on between ask and answer."""
     receiver = Receiver()
     receiver.file = None
     body = form(part("file", b"\r\n--" * (4 * MIB)))
@@ -393,10 +393,10 @@ async def test_line_ends_do_not_hold_up_others() -> None:
     async with serving(receiver) as port, aiohttp.ClientSession() as session:
         sending = asyncio.ensure_future(asyncio.to_thread(send_all, port, body))
         while not sending.done():
-            began = time.perf_counter()
+            began = time.thread_time()  # the server's, which works in this thread; others have the processors, too
             async with session.get(f"http://127.0.0.1:{port}/health") as reply:
                 assert reply.status == 200
-            longest = max(longest, time.perf_counter() - began)
+            longest = max(longest, time.thread_time() - began)
         assert (await sending).startswith(b"HTTP/1.1 200 ")
     assert receiver.size == 16 * MIB
     assert longest < 0.25

@@ -1,13 +1,14 @@
 """The real server as a child process, ended by its pid whatever happens."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ import requests
 
 ENDED = ("Completed", "Failed", "Cancelled")
 START_SECONDS = 30.0
+# Below those that a system gives out by itself.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = iter(range(10_000 + 4_000 * _WORKER + random.randrange(2_000), 14_000 + 4_000 * _WORKER))
 
 
 @dataclass
@@ -72,9 +76,12 @@ class Server:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A port that nobody is given by chance before a server takes it, neither here nor in another process of tests."""
+    for port in _PORTS:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise OSError("no port is free")
 
 
 @contextmanager
@@ -107,7 +114,7 @@ def await_health(server: Server) -> None:
         assert server.child.poll() is None, f"the server ended:\n{server.log.read_text()[-3000:]}"
         try:
             assert requests.get(f"{server.url}/health", timeout=5).status_code == 200
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             assert time.monotonic() < deadline, f"the server didn't answer:\n{server.log.read_text()[-3000:]}"
             time.sleep(0.05)
         else:

@@ -137,9 +137,9 @@ def tracks_of(song: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {track["name"]: track for track in song["tracks"]}
 
 
-def completed_song(server: Server, song: str, *, query: str = "") -> dict[str, Any]:
+def completed_song(server: Server, song: str, *, seconds: float = 60.0, query: str = "") -> dict[str, Any]:
     """The song once it is Completed; nothing else will do."""
-    found = ended_song(server, song, query=query)
+    found = ended_song(server, song, seconds=seconds, query=query)
     assert found["status"] == "Completed", found
     return found
 

@@ -424,6 +424,16 @@ async def test_a_renewed_lease_does_not_expire(store, clock):
     assert await store.expire() == 0
 
 
+async def test_whoever_is_alive_keeps_its_lease(store, clock):
+    """A lease that ran out while its holder lives is no lost one; the holder renews it when its time comes."""
+    lease = await claim(store)
+    clock.now += LEASE_SECONDS + 1
+    assert await store.expire({"a", "b"}) == 0
+    assert (await store.renew(lease)).until == clock.now + LEASE_SECONDS
+    clock.now += LEASE_SECONDS + 1
+    assert await store.expire({"b"}) == 1
+
+
 async def test_own_failures_are_retried_then_fail(store):
     """A job has three attempts; after the last it ends Failed with the words given."""
     await submit_accepted(store)
@@ -523,10 +533,11 @@ async def test_only_the_urgent_can_be_claimed(store, clock):
 
 
 async def test_dropped_segments_can_be_published_anew(store):
-    """An attempt whose output differs starts from an empty list."""
+    """An attempt whose output differs starts from an empty list, and what was noted of the old one goes with it."""
     lease = await claim(store)
-    await store.add_segments(lease, [make_segment(1)])
-    await store.drop_segments(lease)
+    await store.add_segments(lease, [make_segment(1)], result={"segment_count": 1, "codec": "flac"})
+    job = await store.drop_segments(lease, result={"segment_count": None})
+    assert job.result == {"codec": "flac"}
     assert await store.segments("a") == []
     await store.add_segments(lease, [make_segment(1, etag="new")])
     assert [segment.etag for segment in await store.segments("a")] == ["new"]

@@ -487,13 +487,27 @@ async def test_work_that_ends_its_own_way_when_cancelled_is_cancelled_all_the_sa
 
 async def test_a_lease_is_renewed_while_the_work_goes_on(tmp_path, studio, no_task_left):
     """A job that takes longer than its lease stays with its runner."""
-    async with make_store(tmp_path, lease_seconds=0.3) as store:
+    async with make_store(tmp_path, lease_seconds=2.0) as store:
         await queue(store, "a")
-        async with running(store, studio, lease_seconds=0.3):
+        async with running(store, studio, lease_seconds=2.0):
             await until(lambda: studio.working)
-            first_end = time.time() + 0.3
+            first_end = time.time() + 2.0
             await until(lambda: time.time() > first_end + 0.1)
             assert await store.expire() == 0
+            studio.go.set()
+            job = await ended(store)
+    assert (job.status, job.attempt, job.restarts) == (JobStatus.COMPLETED, 1, 0)
+
+
+async def test_a_machine_that_slept_goes_on(tmp_path, studio, no_task_left):
+    """Where the clock runs ahead of what the process lived through, the runner takes no job away from itself."""
+    skew_seconds = [0.0]
+    async with make_store(tmp_path, clock=lambda: time.time() + skew_seconds[0]) as store:
+        await queue(store, "a")
+        async with running(store, studio) as runner:
+            await until(lambda: studio.working)
+            skew_seconds[0] = 3600.0
+            await runner._settle()
             studio.go.set()
             job = await ended(store)
     assert (job.status, job.attempt, job.restarts) == (JobStatus.COMPLETED, 1, 0)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -54,8 +55,11 @@ async def read_all(spool: Spool, chunk_bytes: int = 1000) -> bytes:
 
 def descriptors(folder: Path) -> list[Path]:
     """What this process has open below the folder."""
-    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
-    return [link for link in links if link.is_relative_to(folder)]
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # a thread has closed it meanwhile
+            found.append(link.readlink())
+    return [path for path in found if path.is_relative_to(folder)]
 
 
 @settings(max_examples=20, deadline=None)

@@ -412,14 +412,14 @@ async def test_everything_goes_with_its_job(store, submissions, tmp_path):
     """A job that is removed leaves no claim, no removed track, no webhook and no try behind."""
     await submit(store, callback_url="http://example.com/hook", status=COMPLETED)
     await submissions.remove_track("a", "local", "drums")
-    message_id = (await store.outbox.due(NOW, (), 1))[0].id
-    tried = {"at": NOW, "seconds": 1.0, "status": 500, "error": None, "state": "waiting"}
-    await store.outbox.record(message_id, **tried, failures=1, next_at=NOW + 5)
+    (message,) = await store.outbox.due(NOW, (), 1)
+    tried = {"due_at": message.next_at, "at": NOW, "seconds": 1.0, "status": 500, "error": None, "state": "waiting"}
+    await store.outbox.record(message.id, **tried, failures=1, next_at=NOW + 5)
     tables = ("submissions", "removed_tracks", "outbox", "deliveries")
     assert [count(tmp_path / "jobs.db", table) for table in tables] == [1, 1, 1, 1]
     await store.remove("a")
     assert [count(tmp_path / "jobs.db", table) for table in tables] == [0, 0, 0, 0]
-    await store.outbox.record(message_id, **tried, failures=1, next_at=NOW + 5)  # it was under way
+    await store.outbox.record(message.id, **tried, failures=1, next_at=NOW + 5)  # it was under way
     assert [count(tmp_path / "jobs.db", table) for table in tables] == [0, 0, 0, 0]
 
 

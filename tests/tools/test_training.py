@@ -213,6 +213,7 @@ training.main()
 """
 
 
+@pytest.mark.timeout(300)
 def test_two_train_together(songs: Path, tmp_path: Path) -> None:
     """Two processes take the same steps, by what both have heard, to the same weights, and one of them speaks."""
     run, program = tmp_path / "run", tmp_path / "train.py"
@@ -221,7 +222,7 @@ def test_two_train_together(songs: Path, tmp_path: Path) -> None:
     options = ["--steps", "3", "--batch", "1", "--segment", "1/5", "--threads", "1", "--precision", "float32"]
     argv = [*torchrun, str(program), str(songs), "--out", str(run), *options]
     env = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(argv, cwd=ROOT, env=env, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("stopped at step 3") == 1
     assert len([line for line in lines(run) if "begun" in line]) == 1

@@ -29,7 +29,7 @@ from streamsrv.outbound.webhooks import OWN_FAULT, STOPPED, Webhooks
 SECRET = webhook_secret(b"a server's own secret")
 SONG = "a" * 64
 SOON = WebhookLimits(delays_seconds=(0.01,) * 6, try_seconds=5.0)
-PATIENCE_SECONDS = 10.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -184,14 +184,14 @@ async def test_a_receiver_that_is_down_gets_it_later(path: Path) -> None:
             async with delivering(store.outbox, limits=WebhookLimits(delays_seconds=(0.01, 60))):
                 await noted(store, 2)
         async with make_store(path) as store:
-            limits = WebhookLimits(delays_seconds=(0.01, 60, 0.01), try_seconds=0.2)
+            limits = WebhookLimits(delays_seconds=(0.01, 60, 0.01), try_seconds=2)
             async with delivering(store.outbox, limits=limits, clock=lambda: time.time() + 90):
                 (message,) = await settled(store)
     assert [message_id for message_id, _ in receiver.came] == ["msg_one"] * 4
     assert receiver.taken == ["msg_one"]
     assert (message.state, message.failures) == ("delivered", 3)
     assert [delivery.status for delivery in message.deliveries] == [500, 500, None, 200]
-    assert message.deliveries[2].error == "No answer came within 0.2 seconds."
+    assert message.deliveries[2].error == "No answer came within 2 seconds."
 
 
 async def test_a_try_that_nobody_noted_is_made_again(path: Path, receiver: Receiver) -> None:
@@ -348,7 +348,7 @@ async def test_a_reply_that_stops_after_its_status_counts(
     store: SqliteJobStore, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who has said 200 has taken it, even if its body never ends and takes longer than a try may."""
-    monkeypatch.setattr("streamsrv.outbound.webhooks.DRAIN_SECONDS", 0.3)
+    monkeypatch.setattr("streamsrv.outbound.webhooks.DRAIN_SECONDS", 2.5)
 
     async def stall(request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse()
@@ -359,7 +359,7 @@ async def test_a_reply_that_stops_after_its_status_counts(
 
     receiver.answer = stall
     await owe(store, receiver.url(), "one")
-    async with delivering(store.outbox, limits=WebhookLimits(delays_seconds=(), try_seconds=0.2)):
+    async with delivering(store.outbox, limits=WebhookLimits(delays_seconds=(), try_seconds=2)):
         (message,) = await settled(store)
     assert (message.state, message.deliveries[0].status) == ("delivered", 200)
 
@@ -383,7 +383,7 @@ async def test_a_song_that_goes_takes_its_message_along(store: SqliteJobStore, r
     """One that is on its way is forgotten, and the loop goes on with others."""
     receiver.statuses = [None, 200]
     await owe(store, receiver.url(), "one")
-    async with delivering(store.outbox, limits=WebhookLimits(delays_seconds=(0.01,), try_seconds=0.3)):
+    async with delivering(store.outbox, limits=WebhookLimits(delays_seconds=(0.01,), try_seconds=2)):
         await until(lambda: receiver.hits == 1)
         await store.remove("job of one")
         await owe(store, receiver.url(), "two")

@@ -97,8 +97,8 @@ def test_a_driver_that_hangs_has_no_gpus(nvidia: Path) -> None:
     """The search ends after its time, and its program with it."""
     write_program(nvidia, f"echo $$ > {nvidia}.pid\necho 'GPU 0: X (UUID: {GPU_A})'\nexec sleep 60")
     began = time.monotonic()
-    assert find_gpus(look_seconds=0.5) == []
-    assert time.monotonic() - began < 10
+    assert find_gpus(look_seconds=2.0) == []
+    assert time.monotonic() - began < 30
     assert not Path(f"/proc/{Path(f'{nvidia}.pid').read_text().strip()}").exists()
 
 
