@@ -164,7 +164,7 @@ class Extract {
 		this.#walks.forget(id);
 		await api.deleteExtraction(id);
 		this.#drop(id);
-		if (hadFocus) $("extractions").focus();
+		if (hadFocus) $(this.#extractions.all()[0] ? "extractions" : "uris").focus();
 	}
 
 	#drop(id) {

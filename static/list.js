@@ -42,7 +42,7 @@ export class List {
 	async load() {
 		const filter = this.#filter;
 		const query = { statuses: FILTERS[filter].statuses, before: this.#pages.get(filter)?.next, limit: PAGE };
-		// When the server can't be reached the page says so, and the watch asks again.
+		// If it can't be reached the page says so, and the watch asks again.
 		const page = await this.#ask(query).catch(() => null);
 		if (page) {
 			this.#pages.set(filter, { next: page.next, oldest: page.next ? Date.parse(page.jobs.at(-1)?.created_at) : 0 });

@@ -90,7 +90,7 @@ class Separate {
 		const hadFocus = document.activeElement.closest(".job")?.dataset.id === entry.id;
 		if (entry.job) await api.deleteSong(entry.id); // else the server never heard of it
 		this.#drop(entry);
-		if (hadFocus) $("songs").focus();
+		if (hadFocus) $(this.#songs.all()[0] ? "songs" : "separate-file").focus();
 	}
 
 	#drop({ id, upload }) {

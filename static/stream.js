@@ -73,11 +73,11 @@ class Stream {
 
 	async #remove({ id, job }) {
 		const hadFocus = document.activeElement.closest(".job")?.dataset.id === id;
-		if (job) await deleteJob(id); // else the server never heard of it
+		if (job) await deleteJob(id); // else it never came there
 		this.#playback.of(id)?.stop();
 		this.#jobs.remove(id);
 		this.#uploads.forget(id);
-		if (hadFocus) $("jobs").focus();
+		if (hadFocus) $(this.#jobs.all()[0] ? "jobs" : "file").focus();
 	}
 
 	async #cancel({ id, upload }) {
