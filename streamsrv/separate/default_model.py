@@ -66,7 +66,7 @@ class DefaultModel:
 
     async def _have(self) -> None:
         """Until it could be loaded: files that are here may be damaged, and nobody would get a stem."""
-        for pause_seconds in self._pauses_seconds if self._wanted == AUTO else ():
+        for pause in self._pauses_seconds if self._wanted == AUTO else ():
             before = await self._state()
             if before == "missing":
                 return
@@ -79,7 +79,10 @@ class DefaultModel:
                 log.info("model_downloaded" if is_download else "model_loaded", model=PREFERRED)
                 return
             self._failed = await self._state()
-            event = "model_load_failed" if self._failed == "available" else "model_download_failed"
+            came = self._failed == "available"
+            # What came while it failed, maybe in another way, is tried at once.
+            pause_seconds = 0.0 if is_download and came else pause
+            event = "model_load_failed" if came else "model_download_failed"
             log.warning(event, model=PREFERRED, again_seconds=pause_seconds, exc_info=error)
             await asyncio.sleep(pause_seconds)
 

@@ -44,6 +44,14 @@ def refuse(folder: Path, name: str) -> None:
     raise MissingModel(f"There is no {name} today.")
 
 
+def come_otherwise(folder: Path, name: str) -> None:
+    """Refuse, while somebody puts them there by hand."""
+    if not weights(folder).exists():
+        weights(folder).parent.mkdir(parents=True)
+        weights(folder).touch()
+        refuse(folder, name)
+
+
 def bring_rubbish(folder: Path, name: str) -> None:
     """What a hub that is broken leaves behind, until somebody mends it."""
     if not weights(folder).exists():
@@ -99,19 +107,34 @@ async def test_songs_dont_wait_for_the_download(tmp_path: Path) -> None:
 
 
 async def test_a_download_that_fails_is_tried_again(tmp_path: Path) -> None:
-    """It is said that it couldn't be downloaded; what was brought in another way meanwhile is found all the same."""
-    model = DefaultModel(
-        AUTO, catalog(tmp_path), fetch_weights=partial(refuse, tmp_path), pauses_seconds=[0.0, 0.0, 3600.0]
-    )
+    """It is said that it couldn't be downloaded, now and while that is tried again."""
+    fetch = partial(refuse, tmp_path)
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=fetch, pauses_seconds=[0.0, 0.0, 3600.0])
     async with fetching(model) as comes_to:
         await comes_to(FAILED)
         async with asyncio.timeout(SECONDS):
             while len(list(tmp_path.glob("refused *"))) < 3:
+                assert await model.choose() == FAILED
                 await asyncio.sleep(0.01)
-        assert await model.choose() == FAILED
+
+
+async def test_what_came_in_another_way_is_found(tmp_path: Path) -> None:
+    """Where the download has failed, what was brought by hand is used as soon as it is there."""
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=partial(refuse, tmp_path), pauses_seconds=[3600.0])
+    async with fetching(model) as comes_to:
+        await comes_to(FAILED)
         weights(tmp_path).parent.mkdir(parents=True)
         weights(tmp_path).touch()
         assert await model.choose() == NOW
+
+
+async def test_what_came_while_the_download_failed_is_loaded_at_once(tmp_path: Path) -> None:
+    """It isn't taken for damaged until the next hour: a download that fails says nothing of what came another way."""
+    fetch = partial(come_otherwise, tmp_path)
+    model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=fetch, pauses_seconds=[3600.0] * 2)
+    async with asyncio.timeout(SECONDS):
+        await model._have()
+    assert await model.choose() == NOW
 
 
 async def test_a_download_that_dies_has_failed(tmp_path: Path) -> None:
