@@ -33,8 +33,11 @@ export async function deleteSong(id) {
 /** {default, default_reason, models: [{name, sources, state, detail}]}, or null where the server separates nothing. */
 export const listModels = () => call("/apiv1/models");
 
-/** The hash of the song that a server's answer is about. */
-export const hashOf = (request) => /\/song\/([0-9a-f]+)/.exec(request.getResponseHeader("Location"))?.[1];
+/** Which song a server's answer is about, and whether it is made now. */
+export const answerOf = async (request) => ({
+	hash: /\/song\/([0-9a-f]+)/.exec(request.getResponseHeader("Location"))?.[1],
+	isEnqueued: (await request.response.text().catch(() => "")).includes("enqueued"),
+});
 
 /** On this page's own origin, whatever public address the server puts in its links: the policy allows no other. */
 export function localPath(url) {

@@ -27,7 +27,7 @@ class Separate {
 		path: (id, options) => `${api.SEPARATE}?${new URLSearchParams(options)}`,
 		changed: (upload) => this.#songs.sending(upload),
 		whyBroken: async () => void await knock(),
-		resultOf: (request) => ({ hash: api.hashOf(request) }),
+		resultOf: api.answerOf,
 	};
 
 	constructor({ uploads, playback }) {

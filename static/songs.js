@@ -35,9 +35,16 @@ export class Songs extends Jobs {
 		super.remove(id);
 	}
 
-	/** The upload, if any, that the server took as this song. */
-	#sentAs({ hash, model }) {
-		return this.all().find(({ job, upload }) => !job && upload?.result?.hash === hash && [model, undefined].includes(upload.options.model));
+	sending(upload) {
+		// What is over by now can't be what comes of it, unless the server says so.
+		if (upload.state === "sending") upload.over ??= new Map([...this.#removed, ...this.all().filter(({ job }) => isEnded(job)).map(({ id, job }) => [id, born(job)])]);
+		super.sending(upload);
+	}
+
+	/** The upload, if any, that the server took as this song. An answer from before it was sent knows but an old one. */
+	#sentAs(job) {
+		const isIt = ({ hash, isEnqueued }, over) => hash === job.hash && !(isEnqueued && born(job) <= over?.get(job.id));
+		return this.all().find(({ job: its, upload }) => !its && upload?.result && isIt(upload.result, upload.over) && [job.model, undefined].includes(upload.options.model));
 	}
 
 	#arrived(sent, job, known) {

@@ -73,7 +73,7 @@ class Stream {
 
 	async #remove({ id, job }) {
 		const hadFocus = document.activeElement.closest(".job")?.dataset.id === id;
-		if (job) await deleteJob(id); // else it never came there
+		if (job) await deleteJob(id); // else it is not there
 		this.#playback.of(id)?.stop();
 		this.#jobs.remove(id);
 		this.#uploads.forget(id);

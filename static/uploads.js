@@ -137,14 +137,14 @@ export class Uploads {
 	async #answered(upload, request) {
 		const { status, response } = request;
 		const isTaken = status < 300;
-		const text = isTaken ? "" : await response.text();
+		const told = await (isTaken ? upload.recipient.resultOf?.(request) : response.text());
 		if (upload.state !== "sending") return;
 		upload.status = status;
 		const waitSeconds = status === 503 ? Number(request.getResponseHeader("Retry-After")) : 0;
-		if (isTaken) upload.result = upload.recipient.resultOf?.(request);
+		if (isTaken) upload.result = told;
 		if (isTaken) this.#become(upload, "sent");
 		else if (waitSeconds) this.#sendLater(upload, waitSeconds);
-		else this.#become(upload, "failed", sentence(status, text));
+		else this.#become(upload, "failed", sentence(status, told));
 	}
 
 	#sendLater(upload, seconds) {

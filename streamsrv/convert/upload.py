@@ -66,7 +66,6 @@ class Conversion:
         self._spool: Spool | None = None
         self._early = ConvertOptions()
         self._may_start = False
-        self._appended_bytes = 0
         self._live: asyncio.Task[Converted | None] | None = None
         self._described: object = None
         self._files = AsyncExitStack()
@@ -97,7 +96,7 @@ class Conversion:
         return {
             "id": self._id,
             "phase": self._phase,
-            "received_bytes": self._spool.size if self._spool is not None else 0,
+            "received_bytes": self._spool.appended if self._spool is not None else 0,
             "expected_bytes": self._expected_bytes or None,
             "progress": None if self._share is None else round(100 * self._share, 1),
         }
@@ -114,9 +113,7 @@ class Conversion:
     async def append(self, data: bytes) -> None:
         spool, form = self._opened(), self._early.form
         await spool.append(data)
-        self._appended_bytes += len(data)
-        # Not the spool's size: what has come may not be written yet, and the sender may pause now.
-        if self._may_start and form is not None and self._appended_bytes >= HEAD_BYTES:
+        if self._may_start and form is not None and spool.appended >= HEAD_BYTES:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable and not self._workshop.slots.live.locked():

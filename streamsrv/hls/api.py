@@ -230,7 +230,7 @@ class HlsApi:
             eta_seconds=eta_seconds(job, ahead=ahead, recent=recent, slots=self._slots, now=time.time()),
         )
         spool = self._spools.get(job.id)
-        return reply if spool is None else {**reply, "received_bytes": spool.size}
+        return reply if spool is None else {**reply, "received_bytes": spool.appended}
 
     async def _traffic(self, job: Job) -> tuple[list[Job], list[Job]]:
         return await self._store.ahead_of(job.id, _SEEN_AHEAD), await self._store.recent_completed(

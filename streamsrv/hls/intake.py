@@ -83,7 +83,7 @@ class Intake:
     async def append(self, data: bytes) -> None:
         spool = self._opened()
         await spool.append(data)
-        if self._may_start and spool.size >= HEAD_BYTES:
+        if self._may_start and spool.appended >= HEAD_BYTES:
             self._may_start = False
             container = sniff(await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable:

@@ -116,7 +116,7 @@ class Attempt:
             log.info("job_waits_again", status=job.status)
 
     async def _record(self, ending: Ending) -> None:
-        """Tell the store how the job ended, again and again while the store fails, until the lease is over."""
+        """Tell the store how the job ended, again and again while the store fails, unless it was taken away."""
         while True:
             try:
                 job = await ending()

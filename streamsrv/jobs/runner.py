@@ -194,7 +194,7 @@ class Runner:
         for job_id, error in list(self._refused.items()):
             await self._store.refuse(job_id, error)
             del self._refused[job_id]
-        expired = await self._store.expire({job.id for job in self._running.values()})
+        expired = await self._store.expire({*self._uploading.values(), *(job.id for job in self._running.values())})
         if expired:
             log.warning("job_leases_ran_out", count=expired)
         await self._retention.discard_ended()

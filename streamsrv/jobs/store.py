@@ -90,7 +90,7 @@ class JobStore(Protocol):
         """Publish segments, all or none. Raises ValueError for a number or name that is published already."""
 
     async def drop_segments(self, lease: Lease, *, result: Mapping[str, Any] | None = None) -> Job:
-        """Take back all segments, for an attempt whose output differs."""
+        """Take back all segments, for an attempt whose output differs. `result` is merged; None removes a name."""
 
     async def finish(
         self,

@@ -33,7 +33,8 @@ class SpoolAborted(Exception):
 class Spool:
     """One upload's bytes. Made by `Spools.create`; its owner calls `end` or `seal`, or `abort`, or both.
 
-    One task appends. `size` counts the bytes that readers can have by now, and never shrinks.
+    One task appends. `size` counts the bytes that readers can have by now, `appended` all that came, of which some may
+    have to be written yet; neither shrinks.
     The descriptor stays open as long as anybody holds the spool: a reader can begin and finish after the file was
     renamed, and an aborted file is truncated at once, so that whoever lets go last frees nothing large.
     """
@@ -41,6 +42,7 @@ class Spool:
     def __init__(self, path: Path, descriptor: int, forget: Callable[["Spool"], None]) -> None:
         self.path = path
         self.size = 0
+        self.appended = 0
         self.ended = False
         self.aborted = False
         self._descriptor = descriptor
@@ -71,6 +73,7 @@ class Spool:
             raise RuntimeError("nothing can be appended after the end")
         self._pending.append(data)
         self._pending_bytes += len(data)
+        self.appended += len(data)
         self._flush_if_due()
         await self._until(lambda: self._pending_bytes < MAX_PENDING_BYTES)
 
@@ -110,7 +113,10 @@ class Spool:
         self._forget(self)
 
     async def head(self, count: int, start: int = 0) -> bytes:
-        """Give `count` bytes from `start` on as soon as they are there, or what there is when the spool ends."""
+        """Give `count` bytes from `start` on as soon as they are there, or what there is when the spool ends.
+
+        Raises as `append`: what can't be written never comes.
+        """
         await self._readable(start + count)
         return await self._read(start, min(count, max(0, self.size - start)))
 
@@ -163,10 +169,11 @@ class Spool:
             self._check()
 
     async def _readable(self, count: int) -> bool:
-        """Wait until `count` bytes can be read, or the end; say whether they can. Raises SpoolAborted."""
+        """Wait until `count` bytes can be read, or the end; say whether they can. Raises as `append`."""
         self._waiting_readers += 1
         try:
-            while self.size < count and not self.ended and not self.aborted:
+            while self.size < count and not self.ended:
+                self._check()
                 self._flush()
                 await self._changed.wait()
         finally:

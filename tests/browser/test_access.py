@@ -1,6 +1,7 @@
 """The page for everybody: by keyboard, by screen reader, on a phone, in the dark; and what it is made of."""
 
 import asyncio
+import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -80,6 +81,20 @@ async def test_nothing_is_wider_than_the_window(open_page, width: int) -> None:
             assert box is not None
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= width
+
+
+async def test_the_last_card_leaves_the_focus_where_files_are_chosen(visit, tone, unique: str) -> None:
+    """A list that is empty is hidden and takes no focus, so it isn't lost with the card."""
+    empty = {"jobs": [], "next": None}
+    await visit.page.route(re.compile(r"/v1/stream/jobs"), lambda route: route.fulfill(json=empty))
+    await visit.page.reload()
+    await visit.send(tone(f"{unique}.flac", seconds=1))
+    card = await visit.state(unique, "ready")
+    await card.get_by_role("button", name="More about").press("Enter")
+    await card.locator("[data-action=remove]").press("Enter")
+    await card.locator(".job-confirm").get_by_role("button", name="Remove").press("Enter")
+    await expect(card).to_have_count(0)
+    await visit.until("document.activeElement.id === 'file'")
 
 
 async def test_the_keyboard_alone_is_enough(visit, tone, unique: str) -> None:

@@ -214,6 +214,36 @@ async def test_the_same_song_is_not_separated_twice(visit, song, unique: str) ->
     await expect(visit.card(unique).locator(".job-chip").first).to_have_text("tiny")
 
 
+async def test_copies_that_fail_at_once_all_say_so(visit, song, unique: str) -> None:
+    """The same file twice at a time, each of them over before its answer is read: no card waits for ever."""
+    one, two = song(seconds=2), song(seconds=2).with_name(f"{unique} copy.flac")
+    two.write_bytes(one.read_bytes())
+    await send(visit, one, two, model="deadly")
+    failed = visit.page.locator('.job[data-state="failed"]', has_text=unique)
+    await expect(visit.page.locator(".job", has_text=unique)).to_have_count(1, timeout=60_000)
+    await expect(failed.locator(".job-facts")).to_have_text(re.compile(r"^[A-Z].+\.$"), timeout=60_000)
+
+
+@pytest.mark.parametrize("is_retried", [False, True])
+async def test_an_answer_from_before_it_was_sent_is_no_news(visit, song, unique: str, is_retried: bool) -> None:
+    """A song that was cancelled and is sent again is on its way, whatever an answer that took long says of it."""
+    page, file = visit.page, song(seconds=100)
+    await send(visit, file, model="slow")
+    await visit.state(unique, "working")
+    await page.get_by_role("button", name=f"Cancel {unique}").click()
+    await visit.state(unique, "cancelled")
+    old = await asyncio.to_thread(ask, visit.server, "/apiv1/songs?limit=50")
+    await page.route(re.compile("/apiv1/songs"), lambda route: route.fulfill(json=old))
+    if is_retried:
+        await page.get_by_role("button", name=f"Retry {unique}").click()
+    else:
+        await send(visit, file, model="slow")
+    await visit.state(unique, "working")
+    await expect(page.locator("#toast")).to_be_empty()
+    await page.get_by_role("button", name=f"Cancel {unique}").click()
+    await visit.state(unique, "cancelled")
+
+
 async def test_options_reach_the_server(visit, song, unique: str) -> None:
     """Model, overlap, shifts and precision are as chosen, are remembered, and the copied command says the same."""
     page, file = visit.page, song(seconds=2)

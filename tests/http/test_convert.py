@@ -30,8 +30,7 @@ Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
 RATE = 44100
 WAIT_SECONDS = 20.0
-# What is left of a conversion goes within so much, whatever ended it.
-# Nothing is left: how soon is asked where a server has a machine to itself.
+# What is left of a conversion goes within so much, whatever ended it, also where others use the machine.
 GONE_SECONDS = 10.0
 TURN_SECONDS = 8.0
 _LOOK_SECONDS = 0.03

@@ -218,6 +218,22 @@ async def test_a_song_plays_while_it_is_sent(start: Start, long_song: Path) -> N
     assert "PLAYLIST-TYPE:EVENT" in live
 
 
+async def test_an_upload_that_pauses_early_is_worked_on(start: Start, song: Path) -> None:
+    """A client that stops after its first half megabyte has sent enough to begin with, written or not."""
+    client = await start()
+    job_id = str(uuid.uuid4())
+    upload = SlowUpload(song.read_bytes(), codec="flac")
+    sending = upload.post(client, f"?job_id={job_id}")
+
+    async def begun() -> bool:
+        return await _exists(client, job_id) and (await get_job(client, job_id))["status"] == "Processing"
+
+    await until(begun)
+    upload.gate.set()
+    assert (await sending).status == 200
+    assert (await ended(client, job_id))["status"] == "Completed"
+
+
 async def test_options_after_the_file_count(start: Start, song: Path) -> None:
     """An option that comes behind the file is as good as one before it, even when encoding has begun with another."""
     client = await start()

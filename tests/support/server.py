@@ -18,8 +18,8 @@ import requests
 ENDED = ("Completed", "Failed", "Cancelled")
 START_SECONDS = 30.0
 # Below those that a system gives out by itself.
-_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-_PORTS = iter(range(10_000 + 4_000 * _WORKER + random.randrange(2_000), 14_000 + 4_000 * _WORKER))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 5
+_PORTS = iter(range(10_100 + 4_000 * _WORKER + random.randrange(2_000), 14_000 + 4_000 * _WORKER))
 
 
 @dataclass

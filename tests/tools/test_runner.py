@@ -499,17 +499,24 @@ async def test_a_lease_is_renewed_while_the_work_goes_on(tmp_path, studio, no_ta
     assert (job.status, job.attempt, job.restarts) == (JobStatus.COMPLETED, 1, 0)
 
 
-async def test_a_machine_that_slept_goes_on(tmp_path, studio, no_task_left):
+@pytest.mark.parametrize("is_live", [False, True])
+async def test_a_machine_that_slept_goes_on(tmp_path, studio, no_task_left, is_live):
     """Where the clock runs ahead of what the process lived through, the runner takes no job away from itself."""
     skew_seconds = [0.0]
-    async with make_store(tmp_path, clock=lambda: time.time() + skew_seconds[0]) as store:
-        await queue(store, "a")
-        async with running(store, studio) as runner:
-            await until(lambda: studio.working)
-            skew_seconds[0] = 3600.0
-            await runner._settle()
-            studio.go.set()
-            job = await ended(store)
+
+    def clock() -> float:
+        return time.time() + skew_seconds[0]
+
+    async with make_store(tmp_path, clock=clock) as store, running(store, studio) as runner:
+        await submit(store)
+        if is_live:
+            assert await runner.start_upload("a")
+        await accept(store)
+        await until(lambda: studio.working)
+        skew_seconds[0] = 3600.0
+        await runner._settle()
+        studio.go.set()
+        job = await ended(store)
     assert (job.status, job.attempt, job.restarts) == (JobStatus.COMPLETED, 1, 0)
 
 

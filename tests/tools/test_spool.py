@@ -287,6 +287,20 @@ async def test_a_full_disk(spools: Spools) -> None:
     os.close(full)
 
 
+async def test_who_waits_for_what_cant_be_written_is_told(spools: Spools) -> None:
+    """The bytes never come: a reader that waited for them would wait for ever."""
+    spool = await spools.create("a")
+    full = os.open("/dev/full", os.O_RDWR)
+    os.dup2(full, spool._descriptor)
+    os.close(full)
+    async with asyncio.timeout(10):
+        await spool.append(bytes(1000))
+        with pytest.raises(DiskFull):
+            await spool.head(1000)
+        with pytest.raises(DiskFull):
+            await anext(spool.chunks())
+
+
 async def test_a_released_file_can_still_be_read(spools: Spools, tmp_path: Path) -> None:
     """After the file was renamed and released, readers begin and finish as before; an abort touches nothing."""
     spool = await spools.create("a")
