@@ -8,7 +8,7 @@ export const CONVERT = "/convert";
 const audio = new Audio();
 
 /** How far a conversion is, or null when it is over. The upload tells what goes wrong, so nothing is said of that here. */
-export async function askProgress(id, signal) {
+export function askProgress(id, signal) {
 	const asked = fetch(`${CONVERT}/${id}`, { cache: "no-store", signal });
 	return asked.then((response) => (response.ok ? response.json() : null)).catch(() => null);
 }

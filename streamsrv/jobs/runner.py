@@ -194,7 +194,7 @@ class Runner:
         for job_id, error in list(self._refused.items()):
             await self._store.refuse(job_id, error)
             del self._refused[job_id]
-        expired = await self._store.expire({*self._uploading.values(), *(job.id for job in self._running.values())})
+        expired = await self._store.expire(self._running_ids())
         if expired:
             log.warning("job_leases_ran_out", count=expired)
         await self._retention.discard_ended()
@@ -203,7 +203,10 @@ class Runner:
         await self._retention.remove_old(self._clock())
 
     def _is_running(self, job_id: str) -> bool:
-        return job_id in self._uploading.values() or any(job.id == job_id for job in self._running.values())
+        return job_id in self._running_ids()
+
+    def _running_ids(self) -> set[str]:
+        return {*self._uploading.values(), *(job.id for job in self._running.values())}
 
     async def _guarded(self, step: Callable[[], Awaitable[None]]) -> None:
         """Do one step; when it fails, say so and come back soon instead of ending the runner."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from streamsrv.errors import InternalError, NotFound, Problem
+from streamsrv.errors import InternalError, NotFound
 from streamsrv.files import disk_errors
 from streamsrv.jobs.job import Job, Segment
 from streamsrv.jobs.store import JobStore
@@ -24,7 +24,7 @@ from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.publisher import segment_name
 from streamsrv.storage.shelf import Shelf
 from streamsrv.storage.storage import Storage
-from streamsrv.tasks import SharedWork
+from streamsrv.tasks import SharedWork, outcome_of
 
 SUFFIXES = ("mp3", "flac", "wav")
 DEPTH_BITS = 16
@@ -110,14 +110,11 @@ class TrackFiles:
 
     async def _make(self, job: Job, track: str, form: Format) -> None:
         segments = await track_segments(self._store, job, track)
-        try:
-            await self._make_of(segments, job, track, form)
-        except Problem as problem:
-            if await self._are_there(segments):
-                raise
-            raise NotFound(REMOVED) from problem
+        error = await outcome_of(partial(self._make_of, segments, job, track, form))
         if not await self._are_there(segments):
-            raise NotFound(REMOVED)
+            raise NotFound(REMOVED) from error
+        if error is not None:
+            raise error
 
     async def _are_there(self, segments: Sequence[Segment]) -> bool:
         """Whether there are any, with all their files: who removes a track waits for nobody who makes a file of it."""

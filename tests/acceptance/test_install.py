@@ -14,24 +14,15 @@ from pathlib import Path
 
 import pytest
 import requests
+from support.checkout import ROOT, kept_files
 
 from streamsrv.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
 # What a wheel is made of; all other files of the checkout can be missing.
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "streamsrv", "config", "static")
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Dockerfile")
 EX_CONFIG = 78
 START_SECONDS = 20.0
-
-
-def kept_files() -> list[str]:
-    """The names of the sources that git tracks or would."""
-    if shutil.which("git") is None or not (ROOT / ".git").exists():
-        pytest.skip("which files belong to the project is known in a git checkout only")
-    argv = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", *SOURCES]
-    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, check=True, text=True).stdout
-    return [name for name in listed.split("\0") if name and (ROOT / name).is_file()]
 
 
 def run(*argv: str | Path) -> None:
@@ -43,10 +34,10 @@ def run(*argv: str | Path) -> None:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a fresh environment where the wheel is installed; other packages are borrowed from this one."""
     folder = tmp_path_factory.mktemp("install")
-    for name in kept_files():
-        target = folder / "sources" / name
+    for file in kept_files(*SOURCES):
+        target = folder / "sources" / file.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(ROOT / name, target)
+        shutil.copy2(file, target)
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", folder / "wheels", folder / "sources")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")

@@ -270,7 +270,7 @@ def test_killed_encoder_is_started_again(late: bool, data_dir: Path, long_song: 
 
 
 def test_client_that_goes_away_takes_its_encoder_along(data_dir: Path, long_song: Path) -> None:
-    """Within 2 s of a broken-off upload its encoder is gone; the job is Failed, and nothing is left of it."""
+    """Soon after an upload broke off its encoder is gone; the job is Failed, and nothing is left of it."""
     job_id = new_id()
     with serving(data_dir) as server:
         with Upload(server, job_id, long_song, FLAC) as upload:

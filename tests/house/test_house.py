@@ -2,7 +2,6 @@
 
 import ast
 import re
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,11 +12,11 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from support.checkout import ROOT, kept_files
 
 from streamsrv import errors
 from streamsrv.config import Config
 
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "streamsrv"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 
@@ -68,19 +67,12 @@ def functions() -> Iterator[tuple[str, Function]]:
 
 
 @cache
-def kept_files() -> tuple[Path, ...]:
-    """The files of the project: those that git tracks or would."""
-    git = shutil.which("git")
-    if git is None or not (ROOT / ".git").exists():
-        pytest.skip("which files belong to the project is known in a git checkout only")
-    argv = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(argv, cwd=ROOT, capture_output=True, check=True, text=True)
-    found = (ROOT / name for name in listed.stdout.split("\0") if name)
-    return tuple(file for file in found if file.is_file() and not file.is_symlink())
+def own_files() -> tuple[Path, ...]:
+    return tuple(file for file in kept_files() if not file.is_symlink())
 
 
 def lines_that_match(pattern: re.Pattern[str]) -> Iterator[str]:
-    for file in kept_files():
+    for file in own_files():
         if file == Path(__file__).resolve():
             continue
         try:
