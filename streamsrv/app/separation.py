@@ -73,7 +73,8 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
     )
     work = SeparateWork(house.store, studio)
     shelf_bytes = min(settings.downloads_bytes, shutil.disk_usage(house.data).total // 8)
-    shelf = Shelf(house.data / "cache" / "tracks", max_bytes=shelf_bytes)
+    # Nothing of it is synced: it is made of segments, quickly, and only when somebody asks.
+    shelf = Shelf(house.data / "cache" / "tracks", max_bytes=shelf_bytes, survives_reboot=False)
     files = TrackFiles(
         tools=house.ffmpeg,
         storage=house.storage,

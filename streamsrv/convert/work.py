@@ -8,6 +8,7 @@ import structlog
 
 from streamsrv.convert.options import ConvertOptions
 from streamsrv.errors import DiskFull, EncoderKilled, InternalError, UnusableFile
+from streamsrv.files import is_full
 from streamsrv.media.arguments import Cargo, Encoding, Input, file_arguments
 from streamsrv.media.checks import check_declared_length, check_file, check_outcome
 from streamsrv.media.child import ChildLimits
@@ -17,7 +18,6 @@ from streamsrv.media.formats import Format
 from streamsrv.media.material import Material
 from streamsrv.media.probe import measure
 from streamsrv.media.tools import FfmpegTools
-from streamsrv.storage.disk import is_full
 
 log = structlog.get_logger()
 

@@ -18,7 +18,7 @@ from streamsrv.errors import DiskFull, InternalError, SourceChanged
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
-from streamsrv.files import disk_errors
+from streamsrv.files import PART_SUFFIX, disk_errors, written_aside
 from streamsrv.media.feed import FilePart
 from streamsrv.storage.disk import remove_tree
 from streamsrv.storage.shelf import Shelf
@@ -265,11 +265,10 @@ def _size(path: Path) -> int:
 
 
 def _write_end(folder: Path, samples: int) -> None:
-    for left in folder.glob("*.part"):  # by those that were killed
+    for left in folder.glob(f"*{PART_SUFFIX}"):  # by those that were killed
         left.unlink(missing_ok=True)
-    part = folder / f"{_END}.part"
-    part.write_text(json.dumps({"samples": samples}))
-    part.replace(folder / _END)
+    with written_aside(folder / _END) as part:
+        part.write_text(json.dumps({"samples": samples}))
 
 
 def clip_key(task: ClipTask, sha256: str) -> str:

@@ -4,11 +4,12 @@ All of it blocks.
 """
 
 import json
-import os
 import re
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from streamsrv.files import put_in_place, write_in_place
 
 # Where a download goes on, and what it notes beside it.
 PART = "part"
@@ -49,12 +50,7 @@ def read_note(folder: Path) -> Note | None:
 
 def write_note(folder: Path, note: Note) -> None:
     """Put the note in the place of the one before."""
-    written = folder / f"{_NOTE}.new"
-    with written.open("w", encoding="utf-8") as file:
-        json.dump(asdict(note), file)
-        file.flush()
-        os.fsync(file.fileno())
-    written.replace(folder / _NOTE)
+    write_in_place(folder / _NOTE, json.dumps(asdict(note)).encode())
 
 
 def publish(folder: Path, note: Note) -> bool:
@@ -63,9 +59,7 @@ def publish(folder: Path, note: Note) -> bool:
     if path.is_file() and path.stat().st_size == note.size:
         part.unlink()  # the same content: whoever reads it finds the same file
     else:
-        with part.open("rb") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        put_in_place([(part, path)])
     write_note(folder, note)
     return bool(_old(folder, note))
 

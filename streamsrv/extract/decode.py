@@ -5,13 +5,12 @@ counts as soon as it is there under its name, so a first segment doesn't wait fo
 interrupted decode has left isn't written again.
 """
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from streamsrv.errors import InternalError, SourceChanged, UnusableFile
 from streamsrv.extract.identity import Identity
-from streamsrv.files import disk_errors
+from streamsrv.files import disk_errors, written_aside
 from streamsrv.media.arguments import Input, Pcm, pcm_arguments
 from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import check_decoded, check_reach
@@ -19,7 +18,6 @@ from streamsrv.media.child import ChildLimits
 from streamsrv.media.film import Film, Track
 from streamsrv.media.tools import FfmpegTools
 
-_PART = ".part"
 # The resampler keeps all silence that goes in at one place: half an hour of 5.1 takes so much.
 _MEMORY_BYTES = 4 << 30
 
@@ -93,15 +91,10 @@ def _keep_chunk(task: ClipTask, number: int, data: bytes) -> None:
     path = task.folder / chunk_name(number)
     if path.exists() and path.stat().st_size == len(data) == task.chunk_bytes:
         return
-    # One that was given up may not have ended yet when the next one begins.
-    part = path.with_suffix(f".{os.getpid()}{_PART}")
-    try:
+    with written_aside(path) as part:
         with disk_errors():
             part.write_bytes(data)
         _check_source(task)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _check_source(task: ClipTask) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsrv.errors import DiskFull, InternalError
+from streamsrv.files import begin_writeback, is_full
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments
 from streamsrv.media.checks import check_file, check_outcome
 from streamsrv.media.child import ChildLimits
@@ -20,7 +21,6 @@ from streamsrv.media.formats import Format
 from streamsrv.media.material import read_head
 from streamsrv.media.probe import Measured, measure
 from streamsrv.media.tools import FfmpegTools
-from streamsrv.storage.disk import begin_writeback, is_full
 from streamsrv.tasks import both
 
 _TICK_SECONDS = 0.25

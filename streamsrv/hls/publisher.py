@@ -5,12 +5,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamsrv.errors import DiskFull, InternalError
+from streamsrv.errors import DiskFull
+from streamsrv.files import full_disk_told_apart
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Segment
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import Counted, SegmentSum, check_init_section
-from streamsrv.storage.disk import is_full
 from streamsrv.storage.storage import Storage
 
 INIT_NAME = "init.mp4"
@@ -71,12 +71,8 @@ class Publisher:
 
     def _examine(self, numbers: Sequence[int]) -> list[Segment]:
         """Read each file through: is it whole, how long is it, what is its tag? Runs in a thread."""
-        try:
+        with full_disk_told_apart(self._folder):
             return self._read_through(numbers)
-        except InternalError as error:
-            if is_full(self._folder):
-                raise DiskFull from error  # ffmpeg says nothing of it, and ends well
-            raise
 
     def _read_through(self, numbers: Sequence[int]) -> list[Segment]:
         made = []

@@ -11,7 +11,7 @@ from io import FileIO
 from pathlib import Path
 
 from streamsrv.errors import DiskFull
-from streamsrv.files import disk_errors
+from streamsrv.files import disk_errors, write_in_place
 from streamsrv.outbound.replies import Version
 
 # A thread costs little for a large write and much for a small one.
@@ -142,13 +142,10 @@ class Part:
 
     def _write_note(self, size: int) -> None:
         note = {"source": self._source, "size": size, "tag": self.version.tag, "total_bytes": self.version.total_bytes}
-        written = self._note.with_suffix(".new")
-        written.write_text(json.dumps(note), encoding="utf-8")
-        written.replace(self._note)
+        write_in_place(self._note, json.dumps(note).encode())
 
     def _discard(self) -> None:
         if self._file is not None:  # else it is somebody else's
-            self._note.with_suffix(".new").unlink(missing_ok=True)
             self._note.unlink(missing_ok=True)
             self._path.unlink(missing_ok=True)
         self._close()

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from streamsrv.errors import DiskFull, InternalError
-from streamsrv.files import disk_errors
+from streamsrv.files import disk_errors, is_full
 from streamsrv.media.arguments import Cargo, Encoding, Input, Pcm, file_arguments, hls_arguments
 from streamsrv.media.checks import check_file, check_outcome
 from streamsrv.media.child import ChildLimits
@@ -18,7 +18,6 @@ from streamsrv.media.formats import FORMATS
 from streamsrv.media.playlist import finished_segment
 from streamsrv.media.probe import measure
 from streamsrv.media.tools import FfmpegTools
-from streamsrv.storage.disk import is_full
 from streamsrv.tasks import both
 
 SEGMENT_SECONDS = 6

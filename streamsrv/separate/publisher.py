@@ -5,12 +5,12 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from streamsrv.errors import DiskFull, InternalError
+from streamsrv.errors import DiskFull
+from streamsrv.files import full_disk_told_apart
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Segment
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import Counted, SegmentSum, check_init_section
-from streamsrv.storage.disk import is_full
 from streamsrv.storage.storage import Storage
 
 INIT_NAME = "init.mp4"
@@ -101,12 +101,8 @@ class StemPublisher:
 
     def _examine(self, pieces: range) -> list[Segment]:
         """Read each file through: is it whole, how long is it, what is its tag? Runs in a thread."""
-        try:
+        with full_disk_told_apart(self._folder):
             return [segment for track in range(len(self._tracks)) for segment in self._read_through(track, pieces)]
-        except (InternalError, FileNotFoundError) as error:
-            if is_full(self._folder):
-                raise DiskFull from error  # ffmpeg says nothing of it, and ends well
-            raise
 
     def _read_through(self, track: int, pieces: range) -> list[Segment]:
         made = []

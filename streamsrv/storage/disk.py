@@ -1,43 +1,16 @@
-"""What files need of the disk: to know whether it is full, early storing, and folders that are counted and emptied."""
+"""Folders that are counted, emptied and removed, whoever else is at them."""
 
-import ctypes
 import errno
 import os
 import shutil
 import stat
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 
-_SYNC_FILE_RANGE_WRITE = 2  # linux/fs.h
-# A file system refuses data a little before its count of free bytes is down at 0.
-_FULL_BYTES = 1 << 20
 # How long a folder is emptied into which somebody still writes.
 _WRITER_SECONDS = 5.0
 _RETRY_SECONDS = 0.01
-
-
-def is_full(folder: Path) -> bool:
-    """Is there next to no space on the disk of `folder`? For those whose files broke without an error."""
-    disk = os.statvfs(folder)
-    return disk.f_bavail * disk.f_frsize < _FULL_BYTES
-
-
-def begin_writeback(descriptor: int, offset: int, count: int) -> None:
-    """Let the disk begin to store these bytes now; a later sync is the quicker for it. A hint: it can't fail."""
-    if (sync_file_range := _sync_file_range()) is not None:
-        sync_file_range(descriptor, offset, count, _SYNC_FILE_RANGE_WRITE)
-
-
-@cache
-def _sync_file_range() -> Callable[[int, int, int, int], int] | None:
-    """Linux alone has it, and Python has no name for it. The call releases the interpreter's lock."""
-    function = getattr(ctypes.CDLL(None), "sync_file_range", None)
-    if function is not None:
-        function.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return function
 
 
 def empty_folder(folder: Path) -> None:

@@ -1,13 +1,12 @@
 """Storage in a folder of this machine's disk."""
 
 import asyncio
-import os
 import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
-from streamsrv.files import disk_errors
+from streamsrv.files import disk_errors, put_in_place
 from streamsrv.storage.disk import empty_folder, remove_tree
 from streamsrv.storage.storage import check_key
 
@@ -25,7 +24,7 @@ class LocalStorage:
     async def put_all(self, files: Sequence[tuple[str, Path]]) -> None:
         placed = [(source, self._path(key)) for key, source in files]
         with disk_errors():
-            await asyncio.to_thread(_publish, placed)
+            await asyncio.to_thread(put_in_place, placed)
 
     async def read(self, key: str) -> bytes | None:
         return await asyncio.to_thread(_read, self._path(key))
@@ -69,34 +68,6 @@ class LocalStorage:
     def _make_scratch(self, prefix: str) -> str:
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         return tempfile.mkdtemp(prefix=prefix, dir=self._scratch)
-
-
-def _publish(placed: Sequence[tuple[Path, Path]]) -> None:
-    """Sync the files, rename them, and sync each folder that gained an entry once."""
-    changed: set[Path] = set()
-    for source, target in placed:
-        _sync(source)
-        changed.update(_make_folders(target.parent))
-        source.replace(target)
-    for folder in changed:
-        _sync(folder)
-
-
-def _make_folders(folder: Path) -> list[Path]:
-    """Make sure of the folder; give all folders whose entries must be synced for a new file in it to last."""
-    changed = [folder]
-    while not changed[-1].exists():
-        changed.append(changed[-1].parent)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return changed
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _names(folder: Path) -> list[str]:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from streamsrv.errors import Conflict
-from streamsrv.files import disk_errors
-from streamsrv.storage.disk import begin_writeback, empty_folder
+from streamsrv.files import begin_writeback, disk_errors
+from streamsrv.storage.disk import empty_folder
 
 # A thread costs little for a large write and much for a small one: while no reader waits, small appends are collected.
 WRITE_BYTES = 1 << 20

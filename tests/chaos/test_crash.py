@@ -43,12 +43,13 @@ LAST = "segment_00003"
 FLAC = {"codec": "flac"}
 STORE = "streamsrv.jobs.sqlite:SqliteJobStore"
 STORAGE = "streamsrv.storage.local"
+SYNC = "streamsrv.files:_sync"
 
 NOT_ACCEPTED = {
     "after the job row": f"after {STORE}.submit",
     "after the last byte": "before streamsrv.storage.spool:Spool.end",
     "after the spool's sync": "after streamsrv.storage.spool:Spool.end",
-    "between the source's sync and its rename": f"after {STORAGE}:_sync /spool/",
+    "between the source's sync and its rename": f"after {SYNC} /spool/",
     "after the source's put": f"after {STORAGE}:LocalStorage.put_all uploads/",
     "before accept": f"before {STORE}.accept",
 }
@@ -56,8 +57,8 @@ ACCEPTED = {
     "after accept": f"after {STORE}.accept",
     "after the claim": "before streamsrv.jobs.attempt:Attempt.run",
     "after the first segment's commit": f"after {STORE}.add_segments segment_00001",
-    "between the last segment and its sync": f"before {STORAGE}:_sync {LAST}",
-    "between the last segment's sync and its rename": f"after {STORAGE}:_sync {LAST}",
+    "between the last segment and its sync": f"before {SYNC} {LAST}",
+    "between the last segment's sync and its rename": f"after {SYNC} {LAST}",
     "between the last segment's put and its row": f"after {STORAGE}:LocalStorage.put_all {LAST}",
     "between the last segment's row and the commit": f"after streamsrv.jobs.database:Transaction.run_each {LAST}",
     "before finish": f"before {STORE}.finish",

@@ -45,7 +45,7 @@ TRAPS = {
     "before the third end.json": f"before {CLIPS}:_write_end PosixPath 3",
     "before keeping": f"before {ARCHIVE}.keep",
     "between the result's row and its file": "after streamsrv.jobs.results:SqliteResults.record",
-    "between the file's sync and its rename": "after streamsrv.storage.local:_sync extract.",
+    "between the file's sync and its rename": "after streamsrv.files:_sync extract.",
     "after keeping": f"after {ARCHIVE}.keep",
     "before finish": f"before {STORE}.finish",
 }

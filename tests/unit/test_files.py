@@ -1,11 +1,17 @@
-"""One Range header, read for a file of a given size (RFC 9110 sections 14.1 and 14.2)."""
+"""One Range header for a file of a given size (RFC 9110 sections 14.1 and 14.2), files in their places, full disks."""
+
+import errno
+import os
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamsrv.errors import RangeNotSatisfiable
-from streamsrv.files import ByteRange, parse_range
+from streamsrv.errors import DiskFull, InternalError, RangeNotSatisfiable, UnusableFile
+from streamsrv.files import ByteRange, full_disk_told_apart, parse_range, put_in_place, write_in_place, written_aside
 
 SIZE = 1000
 
@@ -104,3 +110,85 @@ def test_any_header_has_an_answer(header: str, size: int) -> None:
     except RangeNotSatisfiable:
         return
     assert part is None or 0 <= part.start < part.stop <= size
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is done to the disk, in order: "sync NAME" and "rename NAME"."""
+    done: list[str] = []
+    sync, rename = os.fsync, Path.replace
+
+    def note_sync(descriptor: int) -> None:
+        done.append(f"sync {Path(f'/proc/self/fd/{descriptor}').readlink().name}")
+        sync(descriptor)
+
+    def note_rename(source: Path, target: Path) -> Path:
+        done.append(f"rename {target.name}")
+        return rename(source, target)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(Path, "replace", note_rename)
+    return done
+
+
+def test_files_are_put_in_place_for_good(tmp_path: Path, steps: list[str]) -> None:
+    """A file has its name only once its bytes last; then the names last, each folder that has new ones synced once."""
+    sources = [tmp_path / name for name in ("one", "two")]
+    for source in sources:
+        source.write_text(source.name)
+    targets = [tmp_path / "new" / "folder" / source.name for source in sources]
+    put_in_place(list(zip(sources, targets, strict=True)))
+    assert steps[:4] == ["sync one", "rename one", "sync two", "rename two"]
+    assert sorted(steps[4:]) == sorted(f"sync {name}" for name in ("folder", "new", tmp_path.name))
+    assert [target.read_text() for target in targets] == ["one", "two"]
+
+
+def test_small_files_are_written_whole(tmp_path: Path, steps: list[str]) -> None:
+    """What is written takes the old file's place at once and for good, and nobody else may read it."""
+    path = tmp_path / "note"
+    write_in_place(path, b"old")
+    write_in_place(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert path.stat().st_mode & 0o077 == 0
+    assert [step.split()[0] for step in steps] == ["sync", "rename", "sync"] * 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fails while a file is written costs neither the old file nor a name."""
+    path = tmp_path / "note"
+    write_in_place(path, b"old")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "broken")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="broken"):
+        write_in_place(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_can_be_made_again_is_only_renamed(tmp_path: Path, steps: list[str]) -> None:
+    """Without a sync it is whole or not there, too; what breaks off leaves nothing."""
+    path = tmp_path / "chunk"
+    with written_aside(path) as part:
+        part.write_bytes(b"whole")
+        assert not path.exists()
+    with suppress(InternalError), written_aside(path) as part:
+        part.write_bytes(b"half")
+        raise InternalError
+    assert path.read_bytes() == b"whole"
+    assert (steps, list(tmp_path.iterdir())) == (["rename chunk"], [path])
+
+
+@pytest.mark.parametrize("fault", [InternalError("half a file"), FileNotFoundError("no file")])
+def test_a_full_disk_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    """A file that is broken or missing is a full disk's fault where there is no space, and only there."""
+    with pytest.raises(type(fault)), full_disk_told_apart(tmp_path):
+        raise fault
+    monkeypatch.setattr(os, "statvfs", lambda _folder: SimpleNamespace(f_bavail=3, f_frsize=4096))
+    with pytest.raises(DiskFull), full_disk_told_apart(tmp_path):
+        raise fault
+    with pytest.raises(UnusableFile), full_disk_told_apart(tmp_path):
+        raise UnusableFile("what the input is to blame for stays so")
