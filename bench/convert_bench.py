@@ -25,8 +25,8 @@ from bench.upload_bench import MIB, Server, ask, memory_mib, run_receiver, run_s
 from streamsrv.config import load_config
 from streamsrv.convert.options import ConvertOptions
 from streamsrv.convert.work import cargo_for
+from streamsrv.encoding.options import encoding_for
 from streamsrv.media.arguments import file_arguments
-from streamsrv.media.encoding import encoding_for
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import find_tools
 

@@ -33,9 +33,9 @@ from bench.peers import ENDED, Spent, cpu_seconds, make_sound, medians, show, ta
 from bench.transcode_bench import run_bare
 from bench.upload_bench import MIB, Server, memory_mib, run_streamsrv
 from streamsrv.config import load_config
+from streamsrv.encoding.options import EncodingOptions, encoding_for
 from streamsrv.extract.timeline import grid_of
 from streamsrv.media.arguments import Cargo, Input, file_arguments
-from streamsrv.media.encoding import Wishes, encoding_for
 from streamsrv.media.film import probe_film
 from streamsrv.media.formats import FORMATS
 from streamsrv.media.tools import find_tools
@@ -155,7 +155,7 @@ async def plan_join(films: Sequence[Path], output: Path, form_name: str) -> list
     most = config.limits.max_duration_seconds
     tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
     grid = grid_of([(await probe_film(tools, film)).tracks[0] for film in films])
-    path, encoding = output / f"joined{form.suffix}", encoding_for(form, Wishes(), grid)
+    path, encoding = output / f"joined{form.suffix}", encoding_for(form, EncodingOptions(), grid)
     inputs, ending = list[str](), list[str]()
     for film in films:
         argv = file_arguments(tools.ffmpeg, Input(path=film), encoding, form, Cargo(), path=path, max_seconds=most)

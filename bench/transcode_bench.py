@@ -23,7 +23,7 @@ from pathlib import Path
 from bench.peers import Spent, cpu_seconds, ended_job, make_sound, medians, send_form, show, take_turns
 from bench.upload_bench import Server, ask, run_streamsrv
 from streamsrv.config import load_config
-from streamsrv.hls.profiles import choose, encoding_for
+from streamsrv.hls.profiles import choose, stream_encoding
 from streamsrv.media.arguments import Input, hls_arguments
 from streamsrv.media.probe import probe
 from streamsrv.media.tools import find_tools
@@ -70,7 +70,7 @@ async def plan(sound: Path, output: Path, codec: str) -> list[str]:
     """The command line that streamsrv would run with its own settings."""
     config = load_config()
     tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
-    encoding = encoding_for(choose(None, codec, None), await probe(tools, sound))
+    encoding = stream_encoding(choose(None, codec, None), await probe(tools, sound))
     argv = hls_arguments(
         tools.ffmpeg,
         Input(path=sound),

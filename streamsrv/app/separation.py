@@ -10,6 +10,7 @@ from typing import Any
 
 from streamsrv.app.house import RETRY_SECONDS, House, server_secret
 from streamsrv.config import Config
+from streamsrv.encoding.files import FileEncoder
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.outbox import Message
 from streamsrv.outbound.tries import WebhookLimits, webhook_secret
@@ -76,12 +77,11 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
     # Nothing of it is synced: it is made of segments, quickly, and only when somebody asks.
     shelf = Shelf(house.data / "cache" / "tracks", max_bytes=shelf_bytes, survives_reboot=False)
     files = TrackFiles(
-        tools=house.ffmpeg,
+        encoder=FileEncoder(house.ffmpeg, max_seconds=most),
         storage=house.storage,
         store=house.store,
         shelf=shelf,
         shared=house.shared,
-        max_seconds=most,
     )
     songs = Songs(house.store, work, files, house.hot, slots=settings.songs, ageing_seconds=config.jobs.ageing_seconds)
     catalog = model_catalog(config)

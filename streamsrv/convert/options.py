@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
+from streamsrv.encoding.options import EncodingOptions
 from streamsrv.media.cut import WHOLE, Cut
-from streamsrv.media.encoding import Wishes
 from streamsrv.media.formats import Format
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ConvertOptions(Wishes):
+class ConvertOptions(EncodingOptions):
     """`form` None: not known yet."""
 
     form: Format | None = None

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from streamsrv.convert.options import ConvertOptions
+from streamsrv.encoding.options import QUALITIES, check_options, takes_quality
 from streamsrv.errors import BadParameter
 from streamsrv.media.cut import Cut
-from streamsrv.media.encoding import QUALITIES, check_wishes, takes_quality
 from streamsrv.media.formats import Format
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ def read_options(fields: Mapping[str, str], formats: Mapping[str, Format]) -> Co
         ),
         keeps_metadata=_read(fields, "metadata", lambda text: _read_choice(text, "metadata", _METADATA)) != "drop",
     )
-    check_wishes(options, options.form)
+    check_options(options, options.form)
     return options
 
 

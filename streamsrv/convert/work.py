@@ -7,21 +7,18 @@ from pathlib import Path
 import structlog
 
 from streamsrv.convert.options import ConvertOptions
-from streamsrv.errors import DiskFull, EncoderKilled, InternalError, UnusableFile
-from streamsrv.files import is_full
-from streamsrv.media.arguments import Cargo, Encoding, Input, file_arguments
-from streamsrv.media.checks import check_declared_length, check_file, check_outcome
-from streamsrv.media.child import ChildLimits
-from streamsrv.media.encoding import encoding_for
-from streamsrv.media.ffmpeg import Ffmpeg, Outcome
+from streamsrv.encoding.files import FileEncoder
+from streamsrv.encoding.options import encoding_for
+from streamsrv.encoding.run import Progress
+from streamsrv.encoding.source import EncoderSource
+from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
+from streamsrv.media.arguments import Cargo
+from streamsrv.media.checks import check_declared_length
 from streamsrv.media.formats import Format
 from streamsrv.media.material import Material
-from streamsrv.media.probe import measure
 from streamsrv.media.tools import FfmpegTools
 
 log = structlog.get_logger()
-
-_TICK_SECONDS = 0.25
 
 # Told the share that is done, from 0 to 1; None where nobody can say.
 Report = Callable[[float | None], None]
@@ -52,7 +49,7 @@ class Converter:
     """Makes one file of one material. Whatever ends a call, no child is left."""
 
     def __init__(self, tools: FfmpegTools, *, max_seconds: float) -> None:
-        self._tools = tools
+        self._encoder = FileEncoder(tools, max_seconds=max_seconds)
         self._max_seconds = max_seconds
 
     async def convert(self, order: Order) -> Converted:
@@ -89,46 +86,13 @@ class Converter:
         material, options = order.material, order.options
         encoding = encoding_for(order.form, options, material.source)
         path = order.folder / f"{len(cargo.tags_from)}{cargo.pictures:d}{order.form.suffix}"
-        argv = file_arguments(
-            self._tools.ffmpeg,
-            _cut_input(order),
-            encoding,
-            order.form,
-            cargo,
-            path=path,
-            max_seconds=self._max_seconds,
-        )
-        outcome = await self._run(argv, order)
-        check_outcome(
-            outcome,
-            source_rate=material.source.sample_rate,
-            encoding=encoding,
-            declared=material.declared,
-            max_seconds=self._max_seconds,
-            most_samples=material.most_samples,
-            cut=options.cut,
-        )
-        await self._check_file(path, outcome, encoding)
-        return Converted(path, order.form, outcome.encoded_samples / encoding.sample_rate, material.promised_bytes)
 
-    async def _run(self, argv: list[str], order: Order) -> Outcome:
-        material = order.material
-        limits = ChildLimits.for_sound(self._max_seconds, order.form.max_bytes)
-        child = Ffmpeg(
-            self._tools, argv, folder=order.folder, readable=material.readable, feed=material.feed, limits=limits
-        )
-        async with child:
-            while await child.read_lines(_TICK_SECONDS) is not None:
-                order.report(_share(child.out_seconds, order))
-            return await child.outcome()
+        async def report(progress: Progress) -> None:
+            order.report(_share(progress.out_seconds, order))
 
-    async def _check_file(self, path: Path, outcome: Outcome, encoding: Encoding) -> None:
-        try:
-            check_file(await measure(self._tools, path), outcome, encoding)
-        except InternalError as error:
-            if is_full(path.parent):
-                raise DiskFull from error  # not every muxer says so
-            raise
+        source = EncoderSource.of_material(material, options.cut)
+        made = await self._encoder.encode(source, encoding, order.form, path, cargo=cargo, report=report)
+        return Converted(path, order.form, made.seconds, material.promised_bytes)
 
 
 def cargo_for(form: Format, options: ConvertOptions, material: Material) -> Cargo:
@@ -141,13 +105,6 @@ def cargo_for(form: Format, options: ConvertOptions, material: Material) -> Carg
     pictures = form.pictures and not material.source.has_video
     known = material.source.pictures if pictures else 0
     return Cargo(tags_from=tags_from, pictures=pictures, known_pictures=known)
-
-
-def _cut_input(order: Order) -> Input:
-    material = order.material
-    start, end = order.options.cut.samples(material.source.sample_rate)
-    ends = [sample for sample in (end, material.input.end_sample) if sample is not None]
-    return replace(material.input, start_sample=start, end_sample=min(ends, default=None))
 
 
 def _share(out_seconds: float, order: Order) -> float | None:

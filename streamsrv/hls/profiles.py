@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from streamsrv.encoding.options import EncodingOptions, Sound, codec_encoding
 from streamsrv.errors import BadParameter
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.formats import CODECS
-from streamsrv.media.probe import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,6 @@ DEFAULT_PROFILE = "high"
 
 # Keeps lossy streams playable on every device: more channels are mixed down to these.
 _LOSSY_CHANNELS = 2
-# libopus takes at most so much per channel.
-_OPUS_CHANNEL_BPS = 256_000
 
 
 def choose(quality_profile: str | None, codec: str | None, bitrate_bps: int | None) -> Profile:
@@ -47,17 +45,8 @@ def choose(quality_profile: str | None, codec: str | None, bitrate_bps: int | No
     return Profile(chosen.name, bitrate)
 
 
-def encoding_for(profile: Profile, source: Source) -> Encoding:
+def stream_encoding(profile: Profile, source: Sound) -> Encoding:
     """Keep the source's rate and channels where the codec can; FLAC keeps the depth, too (16 or 24 bit)."""
     codec = CODECS[profile.codec]
-    channels = min(source.channels, codec.max_channels if codec.lossless else _LOSSY_CHANNELS)
-    bitrate = profile.bitrate_bps
-    if bitrate is not None and codec.name == "opus":
-        bitrate = min(bitrate, _OPUS_CHANNEL_BPS * channels)
-    return Encoding(
-        codec=codec,
-        sample_rate=codec.nearest_rate(source.sample_rate),
-        channels=channels,
-        bitrate_bps=bitrate,
-        sample_format=("s32" if source.depth_bits > 16 else "s16") if codec.lossless else None,
-    )
+    channels = None if codec.lossless else min(source.channels, _LOSSY_CHANNELS)
+    return codec_encoding(codec, EncodingOptions(bitrate_bps=profile.bitrate_bps, channels=channels), source)

@@ -1,31 +1,29 @@
 """Do the job: decode an upload, growing or whole, encode it and publish its segments."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import structlog
 
+from streamsrv.encoding.run import Progress
+from streamsrv.encoding.segments import SegmentEncoder
+from streamsrv.encoding.source import EncoderSource
 from streamsrv.errors import InternalError, Problem
-from streamsrv.hls.profiles import Profile, encoding_for
+from streamsrv.hls.profiles import Profile, stream_encoding
 from streamsrv.hls.publisher import Publisher
 from streamsrv.hls.schema import StreamOptions
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.arguments import Encoding, hls_arguments
-from streamsrv.media.checks import check_declared_length, check_outcome, check_published, check_size
-from streamsrv.media.child import ChildLimits
-from streamsrv.media.ffmpeg import Ffmpeg, Outcome
+from streamsrv.media.checks import check_declared_length, check_published, check_size
 from streamsrv.media.material import Material, growing_material, whole_material
-from streamsrv.media.playlist import finished_segment
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
 from streamsrv.storage.storage import Storage
 
 log = structlog.get_logger()
 
-_TICK_SECONDS = 0.5
 _UPLOADS = "uploads"
 
 
@@ -48,6 +46,7 @@ class HlsWork:
         self._tools = tools
         self._segment_seconds = segment_seconds
         self._max_seconds = max_seconds
+        self._encoder = SegmentEncoder(tools, segment_seconds=segment_seconds, max_seconds=max_seconds)
 
     async def run(self, assignment: Assignment) -> Mapping[str, Any]:
         """Make the job's segments, while its upload arrives where that is possible."""
@@ -104,7 +103,7 @@ class HlsWork:
         self, assignment: Assignment, job: Job, material: Material, folder: Path, attempt: str
     ) -> Mapping[str, Any]:
         check_declared_length(material.declared, self._max_seconds)
-        encoding = encoding_for(_profile(job), material.source)
+        encoding = stream_encoding(_profile(job), material.source)
         await assignment.report(
             codec=encoding.codec.name,
             bitrate=encoding.bitrate_bps,
@@ -121,57 +120,17 @@ class HlsWork:
             prefix=f"{output_key(job.id)}/{attempt}",
             published=await self._store.segments(job.id),
         )
-        outcome = await self._run_child(material, encoding, folder, publisher, assignment)
-        check_published(outcome, publisher.counted, encoding)
-        return {"duration_seconds": outcome.encoded_samples / encoding.sample_rate}
 
-    async def _run_child(
-        self, material: Material, encoding: Encoding, folder: Path, publisher: Publisher, assignment: Assignment
-    ) -> Outcome:
-        """Encode and publish all of it; gives how the child ended, which was well."""
-        async with self._child(material, encoding, folder) as child:
-            try:
-                await self._follow(child, publisher, assignment, material)
-            except InternalError:
-                if not publisher.counted.packets:
-                    # The first segment has nothing in it, as that of a file without sound: no fault of ours.
-                    self._check(await child.outcome(), material, encoding)
-                raise
-            outcome = await child.outcome()
-        self._check(outcome, material, encoding)
-        return outcome
-
-    def _check(self, outcome: Outcome, material: Material, encoding: Encoding) -> None:
-        check_outcome(
-            outcome,
-            source_rate=material.source.sample_rate,
-            encoding=encoding,
-            declared=material.declared,
-            max_seconds=self._max_seconds,
-            most_samples=material.most_samples,
-        )
-
-    def _child(self, material: Material, encoding: Encoding, folder: Path) -> Ffmpeg:
-        argv = hls_arguments(
-            self._tools.ffmpeg,
-            material.input,
-            encoding,
-            folder=folder,
-            segment_seconds=self._segment_seconds,
-            max_seconds=self._max_seconds,
-        )
-        limits = ChildLimits.for_sound(self._max_seconds)
-        return Ffmpeg(self._tools, argv, folder=folder, readable=material.readable, feed=material.feed, limits=limits)
-
-    async def _follow(self, child: Ffmpeg, publisher: Publisher, assignment: Assignment, material: Material) -> None:
-        """Publish what the child finishes until it ends, and report how far it is."""
-        while (lines := await child.read_lines(_TICK_SECONDS)) is not None:
-            progress = _progress(child, assignment.job, material)
-            numbers = [number for line in lines if (number := finished_segment(line)) is not None]
+        async def publish(numbers: Sequence[int], running: Progress) -> None:
+            progress = _percent(running, job, material)
             if numbers:
                 await publisher.add(numbers, progress=progress)
             else:
                 await assignment.report(progress=progress)
+
+        outcome = await self._encoder.encode(EncoderSource.of_material(material), encoding, folder, publish)
+        check_published(outcome, publisher.counted, encoding)
+        return {"duration_seconds": outcome.encoded_samples / encoding.sample_rate}
 
 
 def source_key(job_id: str) -> str:
@@ -186,9 +145,9 @@ def _profile(job: Job) -> Profile:
     return StreamOptions.model_validate(job.options).profile()
 
 
-def _progress(child: Ffmpeg, job: Job, material: Material) -> float | None:
+def _percent(running: Progress, job: Job, material: Material) -> float | None:
     """Percent done: of the bytes that are to come while uploading, else of the file's length."""
     if material.feed is not None:
-        return min(99.0, 100 * child.fed_bytes / job.source_bytes) if job.source_bytes else None
+        return min(99.0, 100 * running.fed_bytes / job.source_bytes) if job.source_bytes else None
     length = material.declared.seconds if material.declared else material.source.duration_seconds
-    return min(99.0, 100 * child.out_seconds / length) if length else None
+    return min(99.0, 100 * running.out_seconds / length) if length else None

@@ -1,8 +1,9 @@
 """Options to argv, by ffmpeg-python's `compile()`. Pure; paths are absolute: none can be taken for an option."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 import ffmpeg
 
@@ -43,6 +44,11 @@ class Input:
     demuxer: str | None = None
     start_sample: int = 0
     end_sample: int | None = None
+
+    def cut(self, start_sample: int, end_sample: int | None) -> Self:
+        """No more than what lies between these samples."""
+        ends = [sample for sample in (end_sample, self.end_sample) if sample is not None]
+        return replace(self, start_sample=start_sample, end_sample=min(ends, default=None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

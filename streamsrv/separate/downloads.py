@@ -9,18 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from streamsrv.encoding.files import FileEncoder
+from streamsrv.encoding.options import EncodingOptions, encoding_for
+from streamsrv.encoding.source import EncoderSource
 from streamsrv.errors import InternalError, NotFound
 from streamsrv.files import disk_errors
 from streamsrv.jobs.job import Job, Segment
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.arguments import Cargo, Input, Pcm, file_arguments
-from streamsrv.media.checks import check_outcome
-from streamsrv.media.child import ChildLimits
-from streamsrv.media.encoding import Wishes, encoding_for
+from streamsrv.media.arguments import Pcm
 from streamsrv.media.feed import FilePart
-from streamsrv.media.ffmpeg import Ffmpeg
 from streamsrv.media.formats import FORMATS, Format
-from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.publisher import segment_name
 from streamsrv.storage.shelf import Shelf
 from streamsrv.storage.storage import Storage
@@ -30,7 +28,6 @@ SUFFIXES = ("mp3", "flac", "wav")
 DEPTH_BITS = 16
 REMOVED = "The track was removed."
 
-_TICK_SECONDS = 0.5
 # So many files are made at the same time, whoever asks for them: more would take the cores from the songs.
 _MADE_AT_ONCE = 2
 
@@ -56,19 +53,17 @@ class TrackFiles:
     def __init__(
         self,
         *,
-        tools: FfmpegTools,
+        encoder: FileEncoder,
         storage: Storage,
         store: JobStore,
         shelf: Shelf,
         shared: SharedWork,
-        max_seconds: float,
     ) -> None:
-        self._tools = tools
+        self._encoder = encoder
         self._storage = storage
         self._store = store
         self._shelf = shelf
         self._shared = shared
-        self._max_seconds = max_seconds
         self._making = asyncio.Semaphore(_MADE_AT_ONCE)
 
     @asynccontextmanager
@@ -128,33 +123,17 @@ class TrackFiles:
         with self._shelf.hold(_entry(job, track, form.name)) as target:
             async with self._making, self._storage.scratch(f"track.{job.id}") as folder:
                 path = folder / f"track{form.suffix}"
-                await self._encode(segments, pcm, form, path, folder)
+                await self._encode(segments, pcm, form, path)
                 with disk_errors():
                     path.replace(target)
             await self._shelf.measure(target.name)
 
-    async def _encode(self, segments: Sequence[Segment], pcm: Pcm, form: Format, path: Path, folder: Path) -> None:
-        encoding = encoding_for(form, Wishes(), pcm)
-        argv = file_arguments(
-            self._tools.ffmpeg,
-            Input(demuxer="mov"),
-            encoding,
-            form,
-            Cargo(),
-            path=path,
-            max_seconds=self._max_seconds,
-        )
-        feed, limits = stored_parts(self._storage, segments), ChildLimits.for_sound(self._max_seconds, form.max_bytes)
-        async with Ffmpeg(self._tools, argv, folder=folder, feed=feed, limits=limits) as child:
-            while await child.read_lines(_TICK_SECONDS) is not None:
-                pass
-            outcome = await child.outcome()
-        check_outcome(
-            outcome, source_rate=pcm.sample_rate, encoding=encoding, declared=None, max_seconds=self._max_seconds
-        )
+    async def _encode(self, segments: Sequence[Segment], pcm: Pcm, form: Format, path: Path) -> None:
+        source = EncoderSource.of_segments(pcm.sample_rate, stored_parts(self._storage, segments))
+        made = await self._encoder.encode(source, encoding_for(form, EncodingOptions(), pcm), form, path)
         expected = segments_samples(segments, pcm.sample_rate)
-        if outcome.encoded_samples != expected:
-            raise InternalError(f"Of {expected} samples {outcome.encoded_samples} were encoded.")
+        if made.samples != expected:
+            raise InternalError(f"Of {expected} samples {made.samples} were encoded.")
 
 
 async def track_segments(store: JobStore, job: Job, track: str) -> list[Segment]:

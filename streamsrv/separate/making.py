@@ -1,8 +1,7 @@
 """One attempt at a song: stems come in, tracks are encoded, published and checked."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -75,32 +74,24 @@ class Making:
             prefix=self._prefix,
             published=self._published,
         )
-        async with self._encoders() as encoders:
-            result = self._assignment.job.result
-            clipped, counted = result.get("clipped", {}), result.get("clip_counted", 0)
-            output = Output(encoders, self._mixdown, self._clip, clipped=clipped, counted=counted)
-            outcomes = await _follow(encoders, publisher, self._write(output, separation, tape, passes, samples))
-            for outcome, counted_segments in zip(outcomes, publisher.counted, strict=True):
-                check_published(outcome, counted_segments, self._encoding)
-                if outcome.encoded_samples != samples:
-                    raise InternalError("A track is shorter than its song.")
-            await self._storage.put_all(
-                [
-                    (f"{self._prefix}/{segment_name(name, 'track.mp3')}", encoder.mp3)
-                    for name, encoder in zip(names, encoders, strict=True)
-                ]
-            )
-            self.clipped = output.clipped
-
-    @asynccontextmanager
-    async def _encoders(self) -> AsyncIterator[list[TrackEncoder]]:
-        async with AsyncExitStack() as stack:
-            yield [
-                await stack.enter_async_context(
-                    TrackEncoder(self._tools, self._folder / name, self._pcm, max_seconds=self._max_seconds)
-                )
-                for name in self._mixdown.names
+        encoders = [
+            TrackEncoder(self._tools, self._folder / name, self._pcm, max_seconds=self._max_seconds) for name in names
+        ]
+        result = self._assignment.job.result
+        clipped, counted = result.get("clipped", {}), result.get("clip_counted", 0)
+        output = Output(encoders, self._mixdown, self._clip, clipped=clipped, counted=counted)
+        outcomes = await _follow(encoders, publisher, self._write(output, separation, tape, passes, samples))
+        for outcome, counted_segments in zip(outcomes, publisher.counted, strict=True):
+            check_published(outcome, counted_segments, self._encoding)
+            if outcome.encoded_samples != samples:
+                raise InternalError("A track is shorter than its song.")
+        await self._storage.put_all(
+            [
+                (f"{self._prefix}/{segment_name(name, 'track.mp3')}", encoder.mp3)
+                for name, encoder in zip(names, encoders, strict=True)
             ]
+        )
+        self.clipped = output.clipped
 
     async def _write(
         self, output: Output, separation: Separation, tape: Tape, passes: Sequence[Pass], samples: int

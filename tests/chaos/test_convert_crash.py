@@ -277,7 +277,7 @@ TRAPS = {
     "once there is a spool": "after streamsrv.storage.spool:_create",
     "before all is written": "before streamsrv.storage.spool:Spool.seal",
     "before the upload is looked into": "before streamsrv.convert.upload:whole_material",
-    "before the file is checked": "before streamsrv.convert.work:measure",
+    "before the file is checked": "before streamsrv.encoding.files:measure",
     "before the reply": "before streamsrv.convert.api:send_file",
     "after the reply": "before streamsrv.storage.local:remove_tree scratch/convert",
 }

@@ -39,8 +39,7 @@ async def made(tools: FfmpegTools, tmp_path: Path) -> Path:
     folder = tmp_path / "made"
     folder.mkdir()
     for track in TRACKS:
-        async with TrackEncoder(tools, folder / track, PCM, max_seconds=100) as encoder:
-            await encode(encoder, SOUND)
+        await encode(TrackEncoder(tools, folder / track, PCM, max_seconds=100), SOUND)
     return folder
 
 
@@ -87,8 +86,8 @@ async def publisher(
 async def test_segments_are_the_samples(tools: FfmpegTools, made: Path, tmp_path: Path) -> None:
     """An encoder's segments, behind its initialisation section, are the samples it was given; so is its MP3 as long."""
     folder = tmp_path / "alone"
-    async with TrackEncoder(tools, folder, PCM, max_seconds=100) as encoder:
-        assert await encode(encoder, SOUND) == [1, 2, 3]
+    encoder = TrackEncoder(tools, folder, PCM, max_seconds=100)
+    assert await encode(encoder, SOUND) == [1, 2, 3]
     joined = tmp_path / "joined.mp4"
     names = [INIT_NAME, *(f"segment_{number:05}.m4s" for number in range(1, PIECES + 1))]
     joined.write_bytes(b"".join((folder / name).read_bytes() for name in names))

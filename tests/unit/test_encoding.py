@@ -7,9 +7,9 @@ import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
+from streamsrv.encoding.options import QUALITIES, EncodingOptions, check_options, encoding_for
 from streamsrv.errors import BadParameter
 from streamsrv.media.arguments import Cargo, Encoding, Input, file_arguments
-from streamsrv.media.encoding import QUALITIES, Wishes, check_wishes, encoding_for
 from streamsrv.media.formats import CODECS, FORMATS, MAX_RATE, MIN_RATE, Format
 from streamsrv.media.inputs import AUDIO_DECODERS, DEMUXERS, PICTURE_DECODERS
 from streamsrv.media.probe import Source
@@ -49,7 +49,7 @@ SOURCES = st.builds(
     is_float=st.booleans(),
 )
 OPTIONS = st.builds(
-    Wishes,
+    EncodingOptions,
     bitrate_bps=st.none() | st.integers(6000, 512_000),
     quality=st.none() | st.sampled_from(QUALITIES),
     sample_rate=st.none() | st.sampled_from([8000, 11025, 44100, 48000, 96000, 192000]),
@@ -58,18 +58,18 @@ OPTIONS = st.builds(
 FORMS = st.sampled_from(list(FORMATS.values()))
 
 
-def settle(form: Format, options: Wishes, made_of: Source) -> Encoding:
+def settle(form: Format, options: EncodingOptions, made_of: Source) -> Encoding:
     """The encoding; options that are refused are no case."""
     try:
-        check_wishes(options, form)
+        check_options(options, form)
     except BadParameter:
         assume(False)
     return encoding_for(form, options, made_of)
 
 
-@example(form=FORMATS["opus"], options=Wishes(), made_of=source(88200))
+@example(form=FORMATS["opus"], options=EncodingOptions(), made_of=source(88200))
 @given(form=FORMS, options=OPTIONS, made_of=SOURCES)
-def test_rate_and_channels_are_possible(form: Format, options: Wishes, made_of: Source) -> None:
+def test_rate_and_channels_are_possible(form: Format, options: EncodingOptions, made_of: Source) -> None:
     """What was asked for, else what the source has, else what the codec has that comes next."""
     encoding = settle(form, options, made_of)
     codec = encoding.codec
@@ -86,7 +86,7 @@ def test_rate_and_channels_are_possible(form: Format, options: Wishes, made_of: 
 
 
 @given(form=FORMS, options=OPTIONS, made_of=SOURCES)
-def test_strength_is_said_once(form: Format, options: Wishes, made_of: Source) -> None:
+def test_strength_is_said_once(form: Format, options: EncodingOptions, made_of: Source) -> None:
     """A lossless encoding has neither a bit rate nor a quality, every other one has one of them."""
     encoding = settle(form, options, made_of)
     assert (encoding.bitrate_bps is not None) + (encoding.quality is not None) == (not encoding.codec.lossless)
@@ -100,7 +100,7 @@ def test_strength_is_said_once(form: Format, options: Wishes, made_of: Source) -
 
 
 @given(form=FORMS, options=OPTIONS, made_of=SOURCES)
-def test_channels_have_the_layout_that_the_codec_means(form: Format, options: Wishes, made_of: Source) -> None:
+def test_channels_have_the_layout_that_the_codec_means(form: Format, options: EncodingOptions, made_of: Source) -> None:
     """A layout has as many channels as the encoding. The source's own stays only where the codec takes every one."""
     encoding = settle(form, options, made_of)
     if encoding.layout is None:
@@ -114,7 +114,7 @@ def test_channels_have_the_layout_that_the_codec_means(form: Format, options: Wi
 @given(form=FORMS, made_of=SOURCES)
 def test_no_depth_is_lost_that_the_format_can_hold(form: Format, made_of: Source) -> None:
     """A lossless encoding has the bits of the source, or as many as there are in the format; never more than needed."""
-    encoding = encoding_for(form, Wishes(), made_of)
+    encoding = encoding_for(form, EncodingOptions(), made_of)
     assume(encoding.codec.lossless)
     kept = encoding.codec.depth_bits
     assert kept >= min(made_of.depth_bits, max(codec.depth_bits for codec in form.codecs))
@@ -150,7 +150,7 @@ def test_no_depth_is_lost_that_the_format_can_hold(form: Format, made_of: Source
 )
 def test_depths(form: str, made_of: Source, encoder: str, sample_format: str | None) -> None:
     """Each kind of sample goes to the encoder that keeps it."""
-    encoding = encoding_for(FORMATS[form], Wishes(), made_of)
+    encoding = encoding_for(FORMATS[form], EncodingOptions(), made_of)
     assert (encoding.codec.encoder, encoding.sample_format) == (encoder, sample_format)
 
 
@@ -174,7 +174,7 @@ def test_strengths(
     form: str, options: dict[str, Any], made_of: Source, bitrate: int | None, quality: float | None
 ) -> None:
     """Quality is on the encoder's own scale where it has one; bit rates grow with the channels and are bounded."""
-    encoding = encoding_for(FORMATS[form], Wishes(**options), made_of)
+    encoding = encoding_for(FORMATS[form], EncodingOptions(**options), made_of)
     assert (encoding.bitrate_bps, encoding.quality) == (bitrate, quality)
 
 
@@ -186,7 +186,7 @@ def argv(
     path: Path = Path("/out/song.mp3"),
     **options: Any,
 ) -> list[str]:
-    encoding = encoding_for(FORMATS[form], Wishes(**options), source())
+    encoding = encoding_for(FORMATS[form], EncodingOptions(**options), source())
     given = given or Input(path=Path("/in/song"))
     return file_arguments("ffmpeg", given, encoding, FORMATS[form], cargo or Cargo(), path=path, max_seconds=60)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from streamsrv.errors import BadParameter
-from streamsrv.hls.profiles import Profile, choose, encoding_for
+from streamsrv.hls.profiles import Profile, choose, stream_encoding
 from streamsrv.hls.schema import StreamOptions, read_job_id, read_options
 from streamsrv.media.probe import Source
 
@@ -70,17 +70,17 @@ def test_impossible_combinations_are_refused(given: tuple[str | None, str | None
 )
 def test_the_sources_rate_is_kept_where_the_codec_has_it(codec: str, given: int, rate: int) -> None:
     """Else the next one that the codec has, or the largest of the same family."""
-    assert encoding_for(Profile(codec, None if codec == "flac" else 128000), source(given)).sample_rate == rate
+    assert stream_encoding(Profile(codec, None if codec == "flac" else 128000), source(given)).sample_rate == rate
 
 
 def test_depth_and_channels() -> None:
     """FLAC keeps 16 or 24 bit and up to 8 channels; lossy streams are mixed down to stereo, mono stays mono."""
-    assert encoding_for(Profile("flac", None), source(bits=24, channels=6)).sample_format == "s32"
-    assert encoding_for(Profile("flac", None), source()).sample_format == "s16"
-    assert encoding_for(Profile("flac", None), source(channels=6)).channels == 6
-    assert encoding_for(Profile("aac", 128000), source(channels=6)).channels == 2
-    assert encoding_for(Profile("aac", 128000), source(channels=1)).channels == 1
-    assert encoding_for(Profile("opus", 500000), source(channels=1)).bitrate_bps == 256000
+    assert stream_encoding(Profile("flac", None), source(bits=24, channels=6)).sample_format == "s32"
+    assert stream_encoding(Profile("flac", None), source()).sample_format == "s16"
+    assert stream_encoding(Profile("flac", None), source(channels=6)).channels == 6
+    assert stream_encoding(Profile("aac", 128000), source(channels=6)).channels == 2
+    assert stream_encoding(Profile("aac", 128000), source(channels=1)).channels == 1
+    assert stream_encoding(Profile("opus", 500000), source(channels=1)).bitrate_bps == 256000
 
 
 def test_options_are_read_strictly() -> None:

@@ -1,4 +1,4 @@
-"""How wishes and a source settle every number of an encoding. Pure."""
+"""How what was asked for and what there is settle every number of an encoding. Pure."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -31,8 +31,8 @@ _LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wishes:
-    """How a file is to sound. None is what wasn't asked for: the source, the format or a default decides."""
+class EncodingOptions:
+    """How it is to sound. None is what wasn't asked for: the source, the format or a default decides."""
 
     bitrate_bps: int | None = None
     quality: str | None = None
@@ -60,35 +60,39 @@ def takes_quality(form: Format) -> bool:
     return form.codec.name in _SCALES or form.codec.name in _STEREO_BITRATES
 
 
-def check_wishes(wishes: Wishes, form: Format | None) -> None:
-    """Raise BadParameter where wishes don't go together, or the format, if it is known, can't have them."""
-    if wishes.bitrate_bps is not None and wishes.quality is not None:
+def check_options(options: EncodingOptions, form: Format | None) -> None:
+    """Raise BadParameter where options don't go together, or the format, if it is known, can't have them."""
+    if options.bitrate_bps is not None and options.quality is not None:
         raise BadParameter("Give either bitrate or quality, not both.")
     if form is not None:
-        _check_strength(form, wishes)
-        _check_sound(form, wishes)
+        _check_strength(form, options)
+        _check_sound(form, options)
 
 
-def encoding_for(form: Format, wishes: Wishes, source: Sound) -> Encoding:
+def encoding_for(form: Format, options: EncodingOptions, source: Sound) -> Encoding:
     """Keep the source's depth, rate and channels where nothing else was asked for and the format can hold them."""
-    codec = form.codec_for(source.depth_bits, is_float=source.is_float)
-    rate = wishes.sample_rate or codec.nearest_rate(source.sample_rate)
-    channels = min(wishes.channels or source.channels, codec.max_channels)
-    by_scale = codec.name in _SCALES and wishes.bitrate_bps is None
+    return codec_encoding(form.codec_for(source.depth_bits, is_float=source.is_float), options, source)
+
+
+def codec_encoding(codec: Codec, options: EncodingOptions, source: Sound) -> Encoding:
+    """The same for a codec that is settled, as that of a stream is."""
+    rate = options.sample_rate or codec.nearest_rate(source.sample_rate)
+    channels = min(options.channels or source.channels, codec.max_channels)
+    by_scale = codec.name in _SCALES and options.bitrate_bps is None
     return Encoding(
         codec=codec,
         sample_rate=rate,
         channels=channels,
-        bitrate_bps=None if codec.lossless or by_scale else _bitrate(codec, wishes, rate, channels),
+        bitrate_bps=None if codec.lossless or by_scale else _bitrate(codec, options, rate, channels),
         sample_format=_sample_format(codec, source),
-        quality=_SCALES[codec.name][wishes.quality or DEFAULT_QUALITY] if by_scale else None,
+        quality=_SCALES[codec.name][options.quality or DEFAULT_QUALITY] if by_scale else None,
         layout=_layout(codec, source, channels),
     )
 
 
-def _check_strength(form: Format, wishes: Wishes) -> None:
-    codec, bitrate = form.codec, wishes.bitrate_bps
-    if codec.lossless and (bitrate is not None or wishes.quality is not None):
+def _check_strength(form: Format, options: EncodingOptions) -> None:
+    codec, bitrate = form.codec, options.bitrate_bps
+    if codec.lossless and (bitrate is not None or options.quality is not None):
         raise BadParameter(f"{form.title} is lossless and takes neither bitrate nor quality.")
     if bitrate is not None and not codec.min_bitrate_bps <= bitrate <= codec.max_bitrate_bps:
         raise BadParameter(
@@ -97,9 +101,9 @@ def _check_strength(form: Format, wishes: Wishes) -> None:
         )
 
 
-def _check_sound(form: Format, wishes: Wishes) -> None:
-    codec, rate = form.codec, wishes.sample_rate
-    if wishes.channels is not None and wishes.channels > codec.max_channels:
+def _check_sound(form: Format, options: EncodingOptions) -> None:
+    codec, rate = form.codec, options.sample_rate
+    if options.channels is not None and options.channels > codec.max_channels:
         raise BadParameter(f"{form.title} takes {codec.max_channels} channels at most.")
     if rate is not None and codec.rates and rate not in codec.rates:
         known = ", ".join(str(rate) for rate in sorted(codec.rates))
@@ -108,9 +112,9 @@ def _check_sound(form: Format, wishes: Wishes) -> None:
         raise BadParameter(f"sample_rate must be between {MIN_RATE} and {MAX_RATE} Hz.")
 
 
-def _bitrate(codec: Codec, wishes: Wishes, rate: int, channels: int) -> int:
-    stereo = _STEREO_BITRATES.get(codec.name, {}).get(wishes.quality or DEFAULT_QUALITY, 0)
-    bitrate = wishes.bitrate_bps or stereo * channels // 2
+def _bitrate(codec: Codec, options: EncodingOptions, rate: int, channels: int) -> int:
+    stereo = _STEREO_BITRATES.get(codec.name, {}).get(options.quality or DEFAULT_QUALITY, 0)
+    bitrate = options.bitrate_bps or stereo * channels // 2
     if codec.name == "opus":
         return min(bitrate, _OPUS_CHANNEL_BPS * channels)
     return min(bitrate, _AAC_FRAME_BITS * channels * rate // 1024) if codec.name == "aac" else bitrate
