@@ -11,6 +11,7 @@ from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.child import QUICK_SECONDS, Finished, run_to_end
 from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.sandbox import confine
+from streamsrv.tasks import both
 
 _SIGNALLED = 128
 # It is the first that has channel layouts by name for raw samples, and the one before lacks movie_timescale.
@@ -86,28 +87,32 @@ async def find_tools(ffmpeg: str, ffprobe: str, sandbox: str) -> FfmpegTools:
     if missing:
         raise InternalError(f"{' and '.join(missing)} can't be found. Install it, e.g.: sudo apt-get install -y ffmpeg")
     tools = FfmpegTools(paths[ffmpeg] or "", paths[ffprobe] or "")
-    version = await tools.run([tools.ffmpeg, "-version"])
-    sandboxed = sandbox != "off" and await _sandbox_works(tools)
+    listings = both(_list(tools, "-encoders"), _list(tools, "-decoders"))
+    (encoders, decoders), sandboxed = await both(listings, _sandbox_works(tools, sandbox))
     if sandbox == "require" and not sandboxed:
         raise InternalError("bubblewrap is required by ffmpeg.sandbox, and doesn't work here.")
     return replace(
         tools,
-        version=version.stdout.split(" Copyright")[0].removeprefix("ffmpeg version "),
-        encoders=frozenset(await _listed(tools, "-encoders", "A")),
-        other_decoders=",".join(await _listed(tools, "-decoders", "VS")),
+        version=encoders.stderr.split(" Copyright")[0].removeprefix("ffmpeg version "),
+        encoders=frozenset(_names(encoders.stdout, "A")),
+        other_decoders=",".join(_names(decoders.stdout, "VS")),
         sandboxed=sandboxed,
     )
 
 
-async def _listed(tools: FfmpegTools, option: str, kinds: str) -> list[str]:
+async def _list(tools: FfmpegTools, option: str) -> Finished:
+    """What ffmpeg was built with, behind a banner with its version."""
+    return await tools.run([tools.ffmpeg, option])
+
+
+def _names(listing: str, kinds: str) -> list[str]:
     """Names that ffmpeg lists, of some kinds: (A)udio, (V)ideo, (S)ubtitles."""
-    listing = await tools.run([tools.ffmpeg, "-hide_banner", option])
-    words = (line.split() for line in listing.stdout.splitlines() if line[:1] == " " and line[1:2] in kinds)
+    words = (line.split() for line in listing.splitlines() if line[:1] == " " and line[1:2] in kinds)
     return [row[1] for row in words if row[1] != "="]
 
 
-async def _sandbox_works(tools: FfmpegTools) -> bool:
-    if shutil.which("bwrap") is None:
+async def _sandbox_works(tools: FfmpegTools, sandbox: str) -> bool:
+    if sandbox == "off" or shutil.which("bwrap") is None:
         return False
     argv = confine([tools.ffmpeg, "-version"], readable=(), writable=())
     return (await run_to_end(argv)).returncode == 0
