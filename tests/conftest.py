@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
-from support.server import descendants
+from support.server import SERVING, descendants
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -77,15 +77,8 @@ def no_encoder_left() -> Iterator[None]:
 
 def _children() -> Iterator[int]:
     """All that this process started, but not below servers that still serve."""
-    serving = {pid for pid in descendants(os.getpid()) if b"streamsrv\0serve" in _command(pid)}
-    theirs = {below for pid in serving for below in descendants(pid)}
-    return (pid for pid in descendants(os.getpid()) if pid not in serving | theirs)
-
-
-def _command(pid: int) -> bytes:
-    with suppress(OSError):  # it ended meanwhile
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    return b""
+    theirs = {below for pid in SERVING for below in descendants(pid)}
+    return (pid for pid in descendants(os.getpid()) if pid not in SERVING | theirs)
 
 
 def _name(pid: int) -> str:

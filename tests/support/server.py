@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,14 @@ from typing import Any
 
 import requests
 
+from support.forked import ForkedChild, can_fork, launcher
+
+Child = ForkedChild | subprocess.Popen[bytes]
+
 ENDED = ("Completed", "Failed", "Cancelled")
 START_SECONDS = 30.0
+# Process ids of the servers that this process has running.
+SERVING: set[int] = set()
 # Below those that a system gives out by itself.
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")) % 5
 _PORTS = iter(range(10_100 + 4_000 * _WORKER + random.randrange(2_000), 14_000 + 4_000 * _WORKER))
@@ -27,7 +33,7 @@ class Server:
     """A running server. `stop` ends it politely, `kill` as a power cut would."""
 
     url: str
-    child: subprocess.Popen[bytes]
+    child: Child
     data_dir: Path
     log: Path
 
@@ -95,17 +101,24 @@ def serving(
     """Start `python -m streamsrv serve` (or another `program`) and wait until it answers."""
     port = port or free_port()
     log = data_dir.parent / f"{data_dir.name}.log"
-    argv = [sys.executable, *program, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data_dir)]
-    with log.open("ab") as output:
-        child = subprocess.Popen(
-            [*argv, *arguments], stdout=output, stderr=output, env={**os.environ, **(environment or {})}
-        )
+    argv = [*program, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data_dir), *arguments]
+    child = start(argv, {**os.environ, **(environment or {})}, log)
     server = Server(f"http://127.0.0.1:{port}", child, data_dir, log)
+    SERVING.add(child.pid)
     try:
         await_health(server)
         yield server
     finally:
         server.stop()
+        SERVING.discard(child.pid)
+
+
+def start(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Child:
+    """Start `python *argv`, whose words go to `log`: forked, where that comes to the same."""
+    if can_fork(argv, environment):
+        return launcher().fork(argv, environment, log)
+    with log.open("ab") as output:
+        return subprocess.Popen([sys.executable, *argv], stdout=output, stderr=output, env=environment)
 
 
 def await_health(server: Server) -> None:
