@@ -13,29 +13,34 @@ EXTRAS ?= separate
 QUICK_TESTS := tests/house tests/unit
 OTHER_TESTS := tests/acceptance tests/chaos tests/browser tests/http tests/tools
 SHARED      := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# What building and checking leave in a project's folder.
+BUILT       := build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 # pytest's status where ARGS leave no test.
 NO_TEST     := 5
 
 # System packages by the program, library or file that shows they are there: name=debian-package.
-# libatomic is what the Node.js inside playwright needs. Songs to train and to test on are played by the last three.
+# libatomic is what the Node.js inside playwright needs. Songs to test on are played by the last three.
 SOUNDFONTS     := /usr/share/sounds/sf2
 SERVE_PROGRAMS := ffmpeg=ffmpeg
 TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl \
                   libatomic.so.1=libatomic1 fluidsynth=fluidsynth espeak-ng=espeak-ng \
                   $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont
-TRAIN_PROGRAMS := $(TEST_PROGRAMS) $(SOUNDFONTS)/FluidR3_GM.sf2=fluid-soundfont-gm
+TRAIN_TEST_PROGRAMS := ffmpeg=ffmpeg fluidsynth=fluidsynth espeak-ng=espeak-ng \
+                  $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont
+TRAIN_PROGRAMS := $(TRAIN_TEST_PROGRAMS) $(SOUNDFONTS)/FluidR3_GM.sf2=fluid-soundfont-gm
 BENCH_PROGRAMS := ffmpeg=ffmpeg nginx=nginx-light wrk=wrk curl=curl
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench setup training clean system-serve system-test system-bench system-train
+.PHONY: help serve test lint bench setup training test-training clean \
+        system-serve system-test system-bench system-train system-train-test
 
 help: ## Show the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 serve: system-serve $(VENV)/.serve static/vendor/hls.min.js ## Set up what is missing and serve on http://localhost:8080 (ARGS="--port 9000")
 	@exec $(BIN)/python -m streamsrv serve $(ARGS)
 
-test: setup lint ## Set up what is missing and run all tests (ARGS="-k upload")
+test: setup lint ## Set up what is missing and run the server's tests (ARGS="-k upload")
 ifeq (,$(findstring tests/,$(ARGS)))
 	@$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS)' $(ARGS); quick=$$?; \
 	case $$quick in 0|$(NO_TEST)) ;; *) exit $$quick;; esac; \
@@ -53,11 +58,20 @@ bench: system-bench $(VENV)/.test static/vendor/hls.min.js ## Run us and a peer 
 
 setup: system-test $(VENV)/.test static/vendor/hls.min.js node_modules/.dev ## Install all that serving and testing need
 
-training: system-train $(VENV)/.test ## Install what making songs and training a model on them needs: see training/README.md
+training: system-train $(VENV)/.training ## Install what making songs and training a model on them needs: see training/README.md
 	@echo "next: training/README.md"
 
+test-training: system-train-test $(VENV)/.training ## Set up what is missing, lint training and run its own tests (ARGS="-k voice")
+	@$(BIN)/ruff check -q training && $(BIN)/ruff format -q --check training
+	@$(BIN)/mypy --config-file training/pyproject.toml
+ifeq (,$(findstring tests/,$(ARGS)))
+	@$(BIN)/python -m pytest training $(SHARED) $(ARGS)
+else
+	@$(BIN)/python -m pytest $(ARGS)
+endif
+
 clean: ## Remove what was installed and built; the data directory stays
-	rm -rf $(VENV) node_modules static/vendor build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) node_modules static/vendor $(BUILT) $(addprefix training/,$(BUILT))
 
 # $(call missing,programs): the packages whose program isn't there. As root they are installed, else the line to run is printed.
 define install_missing
@@ -84,6 +98,9 @@ system-test:
 system-train:
 	$(call install_missing,$(TRAIN_PROGRAMS))
 
+system-train-test:
+	$(call install_missing,$(TRAIN_TEST_PROGRAMS))
+
 system-bench:
 	$(call install_missing,$(BENCH_PROGRAMS))
 
@@ -96,9 +113,14 @@ $(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-$(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.test: setup.cfg pyproject.toml training/pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Python packages, with what tests need"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,training,test]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,test]' -e ./training
+	@touch $@ $(VENV)/.serve
+
+$(VENV)/.training: training/pyproject.toml setup.cfg pyproject.toml constraints.txt | $(BIN)/python
+	@echo "installing Python packages, with what training and its tests need"
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate]' -e './training[test]'
 	@touch $@ $(VENV)/.serve
 
 # The page plays through hls.js. Without npm it uses the browser's own HLS, so its absence is no error when serving.

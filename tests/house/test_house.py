@@ -252,7 +252,8 @@ def test_each_test_states_its_rule() -> None:
     """The docstring of a test is the rule that it proves."""
     silent = [
         f"{file.relative_to(ROOT)}:{node.lineno} {node.name}"
-        for file in sorted((ROOT / "tests").rglob("test_*.py"))
+        for folder in ("tests", "training/tests")
+        for file in sorted((ROOT / folder).rglob("test_*.py"))
         for node in ast.walk(tree(file))
         if isinstance(node, Function) and node.name.startswith("test_") and not ast.get_docstring(node)
     ]

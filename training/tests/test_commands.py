@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
-from support.server import descendants
 
 from training import baseline, evaluate, export, pictures, train
 from training.checkpoint import FILE as CHECKPOINT
@@ -128,7 +127,7 @@ def test_a_model_needs_its_folder(folder: Path) -> None:
     assert told.output.startswith("Error: MISSING/small.safetensors.partial: No such file")
 
 
-def test_a_server_of_its_own_ends_with_it(folder: Path) -> None:
+def test_a_server_of_its_own_ends_with_it(folder: Path, descendants: Callable[[int], list[int]]) -> None:
     """Whoever ends an evaluation by SIGTERM ends the server that it has started, and leaves no folder of it."""
     temporary = folder / "temporary"
     temporary.mkdir()
