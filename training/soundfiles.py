@@ -1,4 +1,4 @@
-"""Sound from files and into them: songs of stems, whatever ffmpeg reads, and WAV that holds float samples exactly."""
+"""Sound from files and into them: songs of stems, whatever ffmpeg reads, WAV of exact float samples, and small Opus."""
 
 import struct
 import subprocess
@@ -80,6 +80,14 @@ def wav(sound: Samples, comment: str) -> bytes:
         _chunk(b"data", sound.T.astype("<f4").tobytes()),
     )
     return _chunk(b"RIFF", b"WAVE" + b"".join(parts))
+
+
+def opus(sound: Samples) -> bytes:
+    """Give [2, sample] as a small file of Opus; the same bytes for the same sound, by the same ffmpeg."""
+    raw = ("-f", "f32le", "-ar", str(RATE), "-ac", "2", "-i", "pipe:0")
+    form = ("-c:a", "libopus", "-b:a", "128k", "-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "ogg", "pipe:1")
+    data = np.ascontiguousarray(sound.T, "<f4").tobytes()
+    return subprocess.run([*_FFMPEG, *raw, *form], input=data, capture_output=True, check=True).stdout
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training import baseline, evaluate, export, pictures, train
+from training import baseline, evaluate, export, pictures, stems, train
 from training.checkpoint import FILE as CHECKPOINT
 from training.songs import __main__ as songs
 
@@ -25,6 +25,7 @@ COMMANDS = {
     "export": export.main,
     "pictures": pictures.main,
     "songs": songs.main,
+    "stems": stems.main,
     "train": train.main,
 }
 SONG = np.zeros((4, 2, 50_000), np.int16)
@@ -74,6 +75,9 @@ REFUSED = {
     "pictures CUT-OFF/song.npy --out RUN": "song.npy can't be read as a song",
     "pictures JUNK.txt --out RUN": "JUNK.txt can't be read as sound",
     "pictures SONGS/song.npy --out JUNK.txt/figures": "JUNK.txt/figures: Not a directory",
+    "stems CUT-OFF/song.npy --out RUN": "song.npy can't be read as a song",
+    "stems SONGS/song.npy --seconds 0": "0.0 is not in the range",
+    "stems SONGS/song.npy --out JUNK.txt/stems": "JUNK.txt/stems: Not a directory",
     "baseline SONGS": "silent",
     "baseline SONGS --seconds -1": "-1.0 is not in the range",
     "baseline SONGS --songs 0": "0 is not in the range",
