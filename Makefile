@@ -19,12 +19,11 @@ BUILT       := build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 NO_TEST     := 5
 
 # System packages by the program, library or file that shows they are there: name=debian-package.
-# libatomic is what the Node.js inside playwright needs. Songs to test on are played by the last three.
+# libatomic is what the Node.js inside playwright needs. Training's tests do with the smaller soundfont.
 SOUNDFONTS     := /usr/share/sounds/sf2
 SERVE_PROGRAMS := ffmpeg=ffmpeg
 TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl \
-                  libatomic.so.1=libatomic1 fluidsynth=fluidsynth espeak-ng=espeak-ng \
-                  $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont
+                  libatomic.so.1=libatomic1
 TRAIN_TEST_PROGRAMS := ffmpeg=ffmpeg fluidsynth=fluidsynth espeak-ng=espeak-ng \
                   $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont
 TRAIN_PROGRAMS := $(TRAIN_TEST_PROGRAMS) $(SOUNDFONTS)/FluidR3_GM.sf2=fluid-soundfont-gm
@@ -113,9 +112,9 @@ $(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
 
-$(VENV)/.test: setup.cfg pyproject.toml training/pyproject.toml constraints.txt | $(BIN)/python
+$(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Python packages, with what tests need"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,test]' -e ./training
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[separate,test]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.training: training/pyproject.toml setup.cfg pyproject.toml constraints.txt | $(BIN)/python

@@ -1,6 +1,8 @@
 """The stems of a song as files that any player plays, and that are small: Opus, one for each.
 
     python -m training.stems SONG.npy --out FOLDER
+
+What the server's tests separate was made so: see README.md.
 """
 
 from pathlib import Path

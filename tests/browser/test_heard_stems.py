@@ -7,37 +7,27 @@ import numpy as np
 import pytest
 import requests
 from browser.test_mixer import NEW_MIX, RATE, RENDER
-from support.performed import written
+from support.performed import STEMS, performed, written
 from support.songs import completed_song, send_song
-
-from training.songs import drums, effects, voice
-from training.songs.score import Hit, Note
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SECONDS = 6.0
-# Beats and a tune that do without each other for a while: each is heard alone, and both together.
+# Beats and a voice that do without each other for a while: each is heard alone, and both together.
 DRUMS_ALONE, VOCALS_ALONE = slice(0, 2 * RATE), slice(4 * RATE, 6 * RATE)
-
-
-def performed() -> tuple[np.ndarray, np.ndarray]:
-    """Drums until the fourth second, a voice from the second one on: (2, samples) each."""
-    rng = np.random.default_rng(11)
-    beats = [Hit(0.1 + 0.25 * n, ("kick", "closed_hat", "snare", "closed_hat")[n % 4], 0.9) for n in range(15)]
-    singer = voice.Singer.draw(rng, held_out=True)
-    tune = [Note(2.05 + 0.5 * n, 0.45, singer.middle + (0, 2, 4, 5, 4, 2, 0)[n % 7], 0.8) for n in range(8)]
-    kit = drums.Kit.draw(rng, held_out=True)
-    beaten = effects.gain_to(drums.play(beats, kit, SECONDS, rng), -20)
-    sung = effects.gain_to(effects.place(voice.sing(tune, singer, SECONDS, rng), 0.0, 0.0), -20)
-    beaten[:, 4 * RATE :] = 0
-    return beaten, sung
+# From here on the recorded voice doesn't rest.
+VOCALS_BEGIN = 7 * RATE
 
 
 @pytest.fixture(scope="session")
 def song(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The two of them together."""
-    mix = sum(performed())
-    return written(tmp_path_factory.mktemp("heard") / "song.flac", mix / max(1.0, np.abs(mix).max()))
+    """Recorded drums for three and a half seconds, since the mixer begins a little late, and a voice after two."""
+    stems = dict(zip(STEMS, performed(), strict=True))
+    mix = np.zeros((2, round(SECONDS * RATE)), np.float32)
+    beaten, sung = round(3.5 * RATE), slice(VOCALS_BEGIN, VOCALS_BEGIN + 4 * RATE)
+    mix[:, :beaten] += stems["drums"][:, :beaten]
+    mix[:, 2 * RATE :] += stems["vocals"][:, sung]
+    return written(tmp_path_factory.mktemp("heard") / "song.flac", mix)
 
 
 async def played(visit, told: dict, name: str) -> np.ndarray:

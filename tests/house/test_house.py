@@ -91,6 +91,30 @@ def test_imports_go_down() -> None:
     assert linted.returncode == 0, linted.stdout + linted.stderr
 
 
+def test_training_stays_apart() -> None:
+    """The server, its tests and its benches need nothing of training, and training none of their code."""
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno} {name}"
+        for file in kept_files("*.py")
+        for node, name in imported(file)
+        if name.split(".")[0] in ({"streamsrv", "tests", "support", "bench"} if is_training(file) else {"training"})
+    ]
+    assert found == []
+
+
+def is_training(file: Path) -> bool:
+    return file.is_relative_to(ROOT / "training")
+
+
+def imported(file: Path) -> Iterator[tuple[ast.Import | ast.ImportFrom, str]]:
+    """Each module that a file imports, with the statement that does."""
+    for node in ast.walk(tree(file)):
+        if isinstance(node, ast.Import):
+            yield from ((node, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            yield node, node.module or ""
+
+
 def test_files_are_short() -> None:
     """A file can be read in one sitting."""
     lengths = {file.relative_to(ROOT): len(file.read_text(encoding="utf-8").splitlines()) for file in MODULES}
