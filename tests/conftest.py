@@ -2,7 +2,6 @@
 
 import os
 import tempfile
-import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TypeVar
 
 import pytest
 from hypothesis import settings
+from support.deadline import until
 from support.server import SERVING, descendants
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
@@ -69,10 +69,11 @@ def own_children() -> Callable[[], set[int]]:
 def no_encoder_left() -> Iterator[None]:
     """After every test no ffmpeg of this process is left. What a running server does is the server's affair."""
     yield
-    deadline = time.monotonic() + GONE_SECONDS
-    while left := [pid for pid in _children() if _name(pid).startswith(("ffmpeg", "ffprobe"))]:
-        assert time.monotonic() < deadline, f"ffmpeg is still there: {left}"
-        time.sleep(0.02)
+    until(lambda: not _encoders(), seconds=GONE_SECONDS, what=lambda: f"ffmpeg is still there: {_encoders()}")
+
+
+def _encoders() -> list[int]:
+    return [pid for pid in _children() if _name(pid).startswith(("ffmpeg", "ffprobe"))]
 
 
 def _children() -> Iterator[int]:

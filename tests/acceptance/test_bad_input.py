@@ -16,6 +16,7 @@ import pytest
 import requests
 from acceptance.tidy import assert_tidy
 from acceptance.wire import BOUNDARY, FORM_TYPE, Reply, ask, closed, file_part, text_part
+from support.deadline import until
 from support.folders import below
 from support.server import Server, serving
 from support.sound import FFMPEG, decode, tone
@@ -144,14 +145,13 @@ def assert_nothing_of(server: Server, job_id: str) -> None:
     """The failed job plays nothing, and soon it has no part and no file."""
     for name in ("live.m3u8", "index.m3u8", "master.m3u8"):
         assert requests.get(server.playlist(job_id, name), timeout=30).status_code in (400, 404)
-    deadline = time.monotonic() + 5
-    for name in ("segment_00001.ts", "init.mp4"):
-        while requests.get(server.playlist(job_id, name), timeout=30).status_code not in (400, 404):
-            assert time.monotonic() < deadline, name
-            time.sleep(0.02)
-    while left := [path for path in below(server.data_dir) if job_id in str(path.relative_to(server.data_dir))]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+
+    def left() -> list[object]:
+        parts = [server.playlist(job_id, name) for name in ("segment_00001.ts", "init.mp4")]
+        files = [path for path in below(server.data_dir) if job_id in str(path.relative_to(server.data_dir))]
+        return [*files, *(url for url in parts if requests.get(url, timeout=30).status_code not in (400, 404))]
+
+    until(lambda: not left(), seconds=5, what=left)
 
 
 @pytest.mark.parametrize("order", ["options first", "file first"])

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 from standardwebhooks import Webhook
+from support.deadline import until
 from support.server import Server, free_port, serving
 from support.songs import ended_song, get_song, send_song, song_environment, song_repo, song_when
 from support.sound import tone
@@ -105,10 +105,7 @@ class TestDelivery:
         data, port = tmp_path / "data", free_port()
         with serving(data, port=port, environment=environment(repo)) as server:
             name = send_song(server, song, callback_url=receiver.url, song_name="Song")
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while len(receiver.came) < 2:
-                assert time.monotonic() < deadline, server.log.read_text()[-3000:]
-                time.sleep(0.02)
+            until(lambda: len(receiver.came) >= 2, what=lambda: server.log.read_text()[-3000:])
             server.kill()
         with serving(data, port=port, environment=environment(repo)) as server:
             callback = settled(server, name)
@@ -134,10 +131,7 @@ class TestDelivery:
             again = requests.post(f"{server.url}/apiv1/song/{name}/callbacks/{callback['id']}", timeout=30)
             assert again.status_code == 202
             assert send_song(server, song, callback_url=receiver.url) == name
-            deadline = time.monotonic() + PATIENCE_SECONDS
-            while len(receiver.came) < 3:
-                assert time.monotonic() < deadline, server.log.read_text()[-3000:]
-                time.sleep(0.02)
+            until(lambda: len(receiver.came) >= 3, what=lambda: server.log.read_text()[-3000:])
             assert len({message for _, message, _ in receiver.came}) == 2
             attempts = [
                 each["attempts"] for each in get_song(server, name)["callbacks"] if each["id"] == callback["id"]

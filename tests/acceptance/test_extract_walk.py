@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
@@ -18,6 +17,7 @@ import numpy as np
 import pytest
 import requests
 from acceptance.films import FILMS, Grid, Library, decode
+from support.deadline import until
 from support.server import ENDED, Server, serving
 from support.sound import FFMPEG
 
@@ -75,12 +75,14 @@ class Walker:
         reply = self.ask("/extract_audio", {"video_files": uris, **asked})
         assert reply.status_code == 202, reply.text
         status = reply.headers["Location"].replace(ENVIRONMENT["STREAMSRV_SERVER__PUBLIC_URL"], self.server.url)
-        deadline = time.monotonic() + 60
-        while (seen := requests.get(status, timeout=30).json())["status"] not in ENDED:
-            assert time.monotonic() < deadline, seen
-            time.sleep(0.05)
+        until(lambda: self.look(status)["status"] in ENDED, seconds=60, what=lambda: self.look(status))
+        seen = self.look(status)
         assert seen["status"] == "Completed", seen
         return seen
+
+    def look(self, status: str) -> dict[str, Any]:
+        """What is said at the address of a status."""
+        return requests.get(status, timeout=30).json()
 
     def fetch(self, audio_file: str) -> Path:
         """The file behind an address, whose name is the hash of its bytes."""

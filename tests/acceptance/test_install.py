@@ -3,11 +3,9 @@
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,8 @@ from pathlib import Path
 import pytest
 import requests
 from support.checkout import ROOT, kept_files
+from support.deadline import until
+from support.server import free_port
 
 from streamsrv.config import Config
 
@@ -22,7 +22,6 @@ from streamsrv.config import Config
 SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "streamsrv", "config", "static")
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Dockerfile")
 EX_CONFIG = 78
-START_SECONDS = 20.0
 
 
 def run(*argv: str | Path) -> None:
@@ -71,24 +70,12 @@ def serving(python: Path, folder: Path, environment: Mapping[str, str]) -> Itera
         argv = [str(python), "-m", "streamsrv", "serve"]
         child = subprocess.Popen(argv, cwd=folder, env=clean_environment(environment), stdout=output, stderr=output)
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while '"listening"' not in log.read_text():
-            assert child.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
+        until(lambda: child.poll() is not None or '"listening"' in log.read_text(), what=log.read_text)
+        assert child.poll() is None, log.read_text()
         yield
     finally:
         child.terminate()
         child.wait(20)
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports that were free a moment ago, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
 
 
 def test_wheel_brings_settings_and_page(python: Path, tmp_path: Path) -> None:
@@ -119,7 +106,7 @@ def test_wheel_brings_the_built_in_model(python: Path, tmp_path: Path) -> None:
 
 def test_installed_server_obeys_variables(python: Path, tmp_path: Path) -> None:
     """It serves the page on each port of a comma-separated list, for the origins that ALLOWED_ORIGINS names."""
-    ports = free_ports(2)
+    ports = [free_port(), free_port()]
     environment = {
         "STREAMSRV_SERVER__HOSTS": '["127.0.0.1"]',
         "STREAMSRV_SERVER__PORTS": f"{ports[0]}, {ports[1]}",

@@ -17,6 +17,7 @@ import pytest
 import requests
 from acceptance.tidy import assert_tidy
 from acceptance.wire import Upload, closed, file_part, text_part
+from support.deadline import until
 from support.folders import below
 from support.player import play
 from support.server import ENDED, Server, serving
@@ -70,11 +71,12 @@ def find_job(server: Server, job_id: str) -> dict[str, Any] | None:
 
 def await_job(server: Server, job_id: str, good: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
     """The job once it is there and as wanted."""
-    deadline = time.monotonic() + 20
-    while (job := find_job(server, job_id)) is None or not good(job):
-        assert time.monotonic() < deadline, job
-        time.sleep(0.02)
-    return job
+
+    def as_wanted() -> dict[str, Any] | None:
+        job = find_job(server, job_id)
+        return job if job is not None and good(job) else None
+
+    return until(as_wanted, what=lambda: find_job(server, job_id))
 
 
 def plays(server: Server, job_id: str) -> bool:
@@ -87,10 +89,13 @@ def files_of(server: Server, job_id: str) -> list[Path]:
     return [path for path in below(server.data_dir) if job_id in str(path.relative_to(server.data_dir))]
 
 
-def assert_files_go(server: Server, job_id: str, *, deadline: float) -> None:
-    while left := [*files_of(server, job_id), *server.children()]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+def assert_files_go(server: Server, job_id: str, *, seconds: float) -> None:
+    """Within so long there is no file of the job, and no process that works."""
+
+    def left() -> list[object]:
+        return [*files_of(server, job_id), *server.children()]
+
+    until(lambda: not left(), seconds=seconds, what=left)
 
 
 def test_a_song_is_heard_while_it_is_sent(server: Server, song: Path, tmp_path: Path) -> None:
@@ -173,7 +178,7 @@ def test_a_client_that_leaves_takes_its_job_along(server: Server, song: Path, op
     left_at = time.monotonic()
     job = server.ended(job_id, seconds=5)
     assert (job["status"], job["error"]) == ("Failed", "The upload ended before the file was complete.")
-    assert_files_go(server, job_id, deadline=left_at + 5)
+    assert_files_go(server, job_id, seconds=left_at + 5 - time.monotonic())
     assert requests.get(server.playlist(job_id, "live.m3u8"), timeout=30).status_code == 404
     assert server.submit(song, query=f"?job_id={job_id}") == job_id
     assert server.ended(job_id)["status"] == "Completed"
@@ -202,16 +207,14 @@ def test_cancelled_within_two_seconds(server: Server, song: Path, long_song: Pat
         begun = time.monotonic()
         assert requests.delete(f"{server.url}/v1/stream/job/{job_id}", timeout=30).status_code == 202
         assert server.ended(job_id, seconds=CANCEL_SECONDS)["status"] == "Cancelled"
-        while files_of(server, job_id):
-            assert time.monotonic() < begun + CANCEL_SECONDS
-            time.sleep(0.02)
+        until(lambda: not files_of(server, job_id), seconds=begun + CANCEL_SECONDS - time.monotonic())
         if upload is not None:
             reply = upload.reply()
             assert (reply.status, reply.document["type"]) == (409, "/problems/conflict")
         for other in others:
             requests.delete(f"{server.url}/v1/stream/job/{other}", timeout=30)
             server.ended(other)
-    assert_files_go(server, job_id, deadline=time.monotonic() + CANCEL_SECONDS)
+    assert_files_go(server, job_id, seconds=CANCEL_SECONDS)
     assert requests.get(server.playlist(job_id, "live.m3u8"), timeout=30).status_code == 404
     assert requests.delete(f"{server.url}/v1/stream/job/{job_id}", timeout=30).status_code == 204
     assert find_job(server, job_id) is None

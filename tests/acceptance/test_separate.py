@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import re
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -16,6 +15,7 @@ from zipfile import ZipFile
 import pytest
 import requests
 from acceptance.tidy import TIDY_SECONDS
+from support.deadline import until
 from support.folders import below
 from support.server import ENDED, Server
 from support.songs import (
@@ -93,10 +93,7 @@ def files_of(server: Server) -> set[Path]:
 
 
 def assert_files_go_back_to(server: Server, before: set[Path]) -> None:
-    deadline = time.monotonic() + TIDY_SECONDS
-    while left := files_of(server) - before:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    until(lambda: files_of(server) <= before, seconds=TIDY_SECONDS, what=lambda: files_of(server) - before)
 
 
 def cancel(server: Server, song: str) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +10,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.deadline import until
 from support.models import save_bag, save_safe, small_model
 from support.server import Server, serving
 from support.songs import completed_song, ended_song, get_song, music, send_song, track_bytes
@@ -47,10 +47,11 @@ def models(server: Server) -> dict[str, Any]:
 
 
 def models_when(server: Server, wanted: Callable[[dict[str, Any]], bool]) -> None:
-    deadline = time.monotonic() + GIVEN_UP_SECONDS
-    while not wanted(told := models(server)):
-        assert time.monotonic() < deadline, f"{told}\n{server.log.read_text()[-3000:]}"
-        time.sleep(0.1)
+    until(
+        lambda: wanted(models(server)),
+        seconds=GIVEN_UP_SECONDS,
+        what=lambda: f"{models(server)}\n{server.log.read_text()[-3000:]}",
+    )
 
 
 def test_an_empty_machine_without_a_hub(start: Start, tmp_path: Path) -> None:

@@ -12,7 +12,6 @@ import shutil
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +21,7 @@ import numpy as np
 import pytest
 import requests
 from acceptance.test_documents import claim_port
+from support.deadline import until
 from support.performed import performed, written
 from support.server import Server, serving
 from support.songs import RATE, WORLD, completed_song
@@ -215,10 +215,7 @@ def test_the_request_with_a_song_in_it(documented: Server, song: Path) -> None:
     reply = requests.post(f"{URL}/apiv1/separate", text, headers={"Content-Type": "application/json"}, timeout=30)
     song_hash = hashlib.sha256(base64.b64encode(data)).hexdigest()
     assert reply.json() == json.loads(SNIPPETS["reply"].replace("unique-song-hash", song_hash))
-    deadline = time.monotonic() + 60
-    while song_hash in requests.get(f"{URL}/apiv1/queue", timeout=30).json()["queue"]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    until(lambda: song_hash not in requests.get(f"{URL}/apiv1/queue", timeout=30).json()["queue"], seconds=60)
     assert completed_song(documented, song_hash)["song_name"] == "example.mp3"
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
+from support.deadline import until
 from support.server import Server
 from support.songs import TRACKS, completed_song, music, send_song, song_server, track_bytes
 from support.sound import FFMPEG
@@ -57,13 +58,6 @@ def in_the_making(server: Server) -> list[str]:
     return [folder.name for folder in (server.data_dir / "scratch").iterdir()]
 
 
-def await_that(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def most_of(count: Callable[[], int]) -> int:
     """The highest count in a while."""
     end, most = time.monotonic() + WATCH_SECONDS, 0
@@ -90,9 +84,9 @@ def test_nothing_is_made_for_those_who_left(server: Server, song: str, brake: Pa
     with braking(brake):
         client = socket.create_connection(("127.0.0.1", urlsplit(server.url).port or 0), timeout=WAIT_SECONDS)
         client.sendall(f"GET /apiv1/{path.format(song)} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-        await_that(lambda: bool(in_the_making(server)))
+        until(lambda: in_the_making(server))
         client.close()
-        await_that(lambda: not in_the_making(server))
+        until(lambda: not in_the_making(server))
     assert track_bytes(server, song, "drums.wav")
 
 
@@ -101,7 +95,7 @@ def test_few_files_are_made_at_once(server: Server, song: str, brake: Path) -> N
     with ThreadPoolExecutor(len(TRACKS)) as clients:
         with braking(brake):
             asked = [clients.submit(track_bytes, server, song, f"{name}.wav") for name in TRACKS]
-            await_that(lambda: len(in_the_making(server)) >= AT_ONCE)
+            until(lambda: len(in_the_making(server)) >= AT_ONCE)
             assert most_of(lambda: len(in_the_making(server))) == AT_ONCE
         assert len({file.result() for file in asked}) == len(TRACKS)
 
@@ -115,7 +109,7 @@ def test_what_is_removed_while_it_is_made_is_gone(
     with ThreadPoolExecutor(1) as clients:
         with braking(brake):
             asked = clients.submit(requests.get, f"{server.url}/apiv1/{path.format(song)}", timeout=60)
-            await_that(lambda: "track" in " ".join(in_the_making(server)))
+            until(lambda: "track" in " ".join(in_the_making(server)))
             reply = requests.delete(f"{server.url}/apiv1/{removed.format(song)}", timeout=WAIT_SECONDS)
             assert reply.status_code in (200, 204), reply.text
         reply = asked.result()

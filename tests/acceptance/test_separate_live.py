@@ -5,7 +5,6 @@ One song is watched by one look after the other; the tests ask what was seen.
 
 import re
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ import m3u8
 import numpy as np
 import pytest
 import requests
+from support.deadline import until
 from support.player import play
 from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, get_song, music, send_song, song_server, track_bytes, tracks_of
@@ -82,12 +82,13 @@ def get(url: str) -> requests.Response:
 
 def first_reply(url: str) -> requests.Response:
     """A playlist is held until there is a segment; where that takes long it is 503, and players come back."""
-    deadline = time.monotonic() + 60
-    while (reply := requests.get(url, timeout=60)).status_code == 503:
-        assert time.monotonic() < deadline
-        assert reply.headers["Retry-After"] == "2"
-    assert reply.status_code == 200, reply.text
-    return reply
+
+    def there() -> requests.Response | None:
+        reply = requests.get(url, timeout=60)
+        assert reply.status_code == 200 or reply.headers.get("Retry-After") == "2", reply.text
+        return reply if reply.status_code == 200 else None
+
+    return until(there, seconds=60)
 
 
 def master_url(server: Server, song: str) -> str:

@@ -3,7 +3,6 @@
 import base64
 import gzip
 import json
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 from acceptance.wire import Upload, ask, closed, file_part, text_part
+from support.deadline import until
 from support.folders import below
 from support.models import tiny_repo
 from support.server import Server, serving
@@ -45,10 +45,7 @@ def server(quiet_server: Server) -> Iterator[Server]:
     yield quiet_server
     assert requests.get(f"{quiet_server.url}/apiv1/songs", timeout=30).json() == {"songs": [], "next": None}
     assert requests.get(f"{quiet_server.url}/apiv1/queue", timeout=30).json() == {"queue": []}
-    deadline = time.monotonic() + GONE_SECONDS
-    while left := files_of(quiet_server):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+    until(lambda: not files_of(quiet_server), seconds=GONE_SECONDS, what=lambda: files_of(quiet_server))
 
 
 @pytest.fixture(scope="module")
@@ -215,10 +212,7 @@ def test_a_broken_upload_leaves_nothing(server: Server, song: bytes, kind: str) 
     options = {"content_type": content_type} if content_type else {}
     with Upload(server, "/apiv1/separate", body, **options) as upload:
         upload.send_until(0.9)
-        deadline = time.monotonic() + GONE_SECONDS
-        while not list((server.data_dir / "spool").iterdir()):
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        until(lambda: list((server.data_dir / "spool").iterdir()))
 
 
 PATHS = {

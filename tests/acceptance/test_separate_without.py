@@ -1,12 +1,12 @@
 """A server that nobody gave the extra `separate`: songs end in words of what to do, and all else works."""
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 from acceptance.tidy import TIDY_SECONDS
+from support.deadline import until
 from support.folders import below
 from support.server import Server, serving
 from support.songs import WORLD, ended_song, music, send_song
@@ -28,16 +28,17 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return music(tmp_path_factory.mktemp("song") / "song.wav", seconds=1)
 
 
+def files_of(server: Server) -> list[Path]:
+    return [path for path in below(server.data_dir / "files") if path.is_file()]
+
+
 def test_a_song_fails_in_words(server: Server, file: Path) -> None:
     """A song is taken in, as everywhere, and ends Failed: the error says what its operator can do. Its file goes."""
     song = send_song(server, file)
     found = ended_song(server, song)
     assert found["status"] == "Failed"
     assert INSTALL in found["error"]
-    deadline = time.monotonic() + TIDY_SECONDS
-    while left := [path for path in below(server.data_dir / "files") if path.is_file()]:
-        assert time.monotonic() < deadline, left
-        time.sleep(0.02)
+    until(lambda: not files_of(server), seconds=TIDY_SECONDS, what=lambda: files_of(server))
     reply = requests.get(f"{server.url}/apiv1/track/{song}/vocals", timeout=30)
     assert (reply.status_code, found["error"] in reply.json()["detail"]) == (404, True)
     assert requests.delete(f"{server.url}/apiv1/song/{song}", timeout=30).status_code == 204

@@ -1,7 +1,6 @@
 """What a server may leave behind: nothing that runs, and no file that nobody needs any more."""
 
-import time
-
+from support.deadline import until
 from support.server import Server
 
 TIDY_SECONDS = 10.0
@@ -17,7 +16,4 @@ def leftovers(server: Server) -> list[str]:
 def assert_tidy(server: Server) -> None:
     """Soon the server is healthy, has no child process, and no spool, scratch folder or upload."""
     assert server.child.poll() is None, server.log.read_text()[-3000:]
-    deadline = time.monotonic() + TIDY_SECONDS
-    while left := leftovers(server):
-        assert time.monotonic() < deadline, left
-        time.sleep(0.05)
+    until(lambda: not leftovers(server), seconds=TIDY_SECONDS, what=lambda: leftovers(server))

@@ -13,6 +13,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Download, Locator, Route, expect
 from support import sound
+from support.deadline import eventually
 from support.visit import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -124,9 +125,11 @@ async def test_encoding_is_shown_and_can_be_cancelled(visit, tmp_path: Path, uni
     assert await asyncio.to_thread(status_of, conversion) == 200
     await card.get_by_role("button", name=f"Cancel {unique}.flac").click()
     await visit.state(unique, "cancelled")
-    async with asyncio.timeout(20):
-        while await asyncio.to_thread(status_of, conversion) != 404:
-            await visit.page.wait_for_timeout(50)
+
+    async def is_over() -> bool:
+        return await asyncio.to_thread(status_of, conversion) == 404
+
+    await eventually(is_over)
     assert not await visit.asks_before_leaving()
     await expect(visit.page.locator("#announcer")).to_contain_text(f"{unique}.flac: Cancelled.")
 

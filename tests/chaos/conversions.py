@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 from acceptance.wire import FORM_TYPE, closed, file_part, text_part
-from chaos.ground import WAIT_SECONDS, leftovers, new_id, processes_of, until
+from chaos.ground import leftovers, new_id, processes_of
+from support.deadline import WAIT_SECONDS, until
 from support.server import Server
 from support.sound import decode
 

@@ -8,22 +8,19 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 import requests
+from support.deadline import WAIT_SECONDS, until
 from support.folders import below
 from support.server import Server, descendants, serving
 
-T = TypeVar("T")
-
 FAILPOINTS = str(Path(__file__).with_name("failpoints.py"))
-WAIT_SECONDS = 40.0
 GONE_SECONDS = 5.0
 _START_BYTES = 128 << 10
 _DROP_BYTES = 2 << 10
@@ -34,15 +31,6 @@ _BOUNDARY = "the-chaos-boundary"
 def trapped(data_dir: Path, trap: str) -> AbstractContextManager[Server]:
     """The server, which kills itself at the trap: see `failpoints`."""
     return serving(data_dir, program=(FAILPOINTS,), environment={"STREAMSRV_TRAP": trap})
-
-
-def until(found: Callable[[], T], *, seconds: float = WAIT_SECONDS, what: Callable[[], object] = str) -> T:
-    """Ask again and again until the answer is true, and give it. `what` says how things stand when it never is."""
-    deadline = time.monotonic() + seconds
-    while not (answer := found()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what()}"
-        time.sleep(0.02)
-    return answer
 
 
 def new_id() -> str:

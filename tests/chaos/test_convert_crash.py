@@ -16,16 +16,8 @@ from chaos.conversions import (
     encoders,
     no_fault_logged,
 )
-from chaos.ground import (
-    GONE_SECONDS,
-    assert_no_process,
-    await_kill,
-    events,
-    leftovers,
-    processes_of,
-    trapped,
-    until,
-)
+from chaos.ground import GONE_SECONDS, assert_no_process, await_kill, events, leftovers, processes_of, trapped
+from support.deadline import until
 from support.server import Server, serving
 from support.sound import tone
 

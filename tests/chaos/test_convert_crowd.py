@@ -12,7 +12,8 @@ from typing import Self
 import pytest
 import requests
 from chaos.conversions import Answer, Conversion, assert_nothing_left, assert_works, no_fault_logged, program_of
-from chaos.ground import GONE_SECONDS, processes_of, until
+from chaos.ground import GONE_SECONDS, processes_of
+from support.deadline import until
 from support.server import Server, serving
 from support.sound import decode, tone
 

@@ -33,8 +33,8 @@ from chaos.ground import (
     processes_of,
     rows,
     trapped,
-    until,
 )
+from support.deadline import until
 from support.player import play
 from support.server import Server, free_port, serving
 from support.sound import decode

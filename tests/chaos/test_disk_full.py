@@ -12,17 +12,8 @@ import pytest
 import requests
 from chaos.conversions import Answer, assert_nothing_left, convert
 from chaos.conversions import assert_works as assert_converts
-from chaos.ground import (
-    GONE_SECONDS,
-    Upload,
-    assert_clean,
-    encoders,
-    events,
-    files_of,
-    given_up,
-    new_id,
-    until,
-)
+from chaos.ground import GONE_SECONDS, Upload, assert_clean, encoders, events, files_of, given_up, new_id
+from support.deadline import until
 from support.player import play
 from support.server import Server, free_port, serving
 from support.sound import FFMPEG, decode

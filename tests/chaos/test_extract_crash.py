@@ -21,9 +21,9 @@ from chaos.ground import (
     events,
     processes_of,
     rows,
-    until,
 )
 from chaos.test_disk_full import NO_SPACE, filled
+from support.deadline import until
 from support.server import Server, descendants, serving
 from support.sound import decode, tone
 

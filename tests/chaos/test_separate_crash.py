@@ -7,16 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos.ground import (
-    GONE_SECONDS,
-    Row,
-    assert_clean,
-    assert_no_process,
-    await_kill,
-    events,
-    rows,
-    until,
-)
+from chaos.ground import GONE_SECONDS, Row, assert_clean, assert_no_process, await_kill, events, rows
 from chaos.watched import (
     Made,
     Studio,
@@ -29,6 +20,7 @@ from chaos.watched import (
     remove,
     served,
 )
+from support.deadline import until
 from support.folders import below
 from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when

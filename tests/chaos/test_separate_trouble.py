@@ -12,9 +12,10 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from chaos.ground import GONE_SECONDS, assert_clean, events, files_of, rows, until
+from chaos.ground import GONE_SECONDS, assert_clean, events, files_of, rows
 from chaos.test_disk_full import NO_SPACE, filled
 from chaos.watched import WORKERS, Note, Studio, coders, has_segments, plan, remove, served, state_of, workers
+from support.deadline import until
 from support.server import Server
 from support.songs import completed_song, ended_song, get_song, music, send_song, song_when
 from support.sound import decode, tone

@@ -17,8 +17,9 @@ from urllib.parse import urljoin, urlsplit
 import numpy as np
 import requests
 import torch
-from chaos.ground import FAILPOINTS, WAIT_SECONDS, digest, processes_of, until
+from chaos.ground import FAILPOINTS, digest, processes_of
 from demucs.htdemucs import HTDemucs
+from support.deadline import WAIT_SECONDS, until
 from support.models import save_pickle, small_model
 from support.server import Server, serving
 from support.songs import RATE, SECONDS_VARIABLE, TRACKS, completed_song, get_song, song_environment, song_repo

@@ -21,6 +21,7 @@ import pytest
 from acceptance.wire import BOUNDARY, FORM_TYPE, closed, file_part, text_part
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient
+from support.deadline import eventually
 from support.server import descendants
 from support.sound import FFMPEG, decode, loudest_hertz, tone
 
@@ -68,20 +69,11 @@ async def nothing_left(start: Start, tmp_path: Path) -> AsyncIterator[None]:
     """While the server still runs, no spool and no scratch folder is left of what is over."""
     assert start is not None  # it ends after this
     yield
-    deadline = time.monotonic() + GONE_SECONDS
-    while left := leftovers(tmp_path):
-        assert time.monotonic() < deadline, left
-        await asyncio.sleep(_LOOK_SECONDS)
+    await eventually(lambda: not leftovers(tmp_path), seconds=GONE_SECONDS, what=lambda: leftovers(tmp_path))
 
 
 def leftovers(tmp_path: Path) -> list[Path]:
     return [path for name in ("spool", "scratch") for path in (tmp_path / "data" / name).glob("*")]
-
-
-async def until(reached: Callable[[], bool], *, seconds: float = WAIT_SECONDS) -> None:
-    async with asyncio.timeout(seconds):
-        while not reached():
-            await asyncio.sleep(_LOOK_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -227,16 +219,19 @@ async def shown(client: Client, conversion_id: str) -> dict[str, Any] | None:
 
 async def in_phase(client: Client, conversion_id: str, phase: str) -> dict[str, Any]:
     """The conversion, once it is so far."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while (now := await shown(client, conversion_id)) is None or now["phase"] != phase:
-            await asyncio.sleep(_LOOK_SECONDS)
-    return now
+
+    async def is_so_far() -> dict[str, Any] | None:
+        now = await shown(client, conversion_id)
+        return now if now is not None and now["phase"] == phase else None
+
+    return await eventually(is_so_far)
 
 
 async def gone(client: Client, conversion_id: str) -> None:
-    async with asyncio.timeout(GONE_SECONDS):
-        while await shown(client, conversion_id) is not None:
-            await asyncio.sleep(_LOOK_SECONDS)
+    async def is_gone() -> bool:
+        return await shown(client, conversion_id) is None
+
+    await eventually(is_gone, seconds=GONE_SECONDS)
 
 
 @dataclass
@@ -870,7 +865,7 @@ async def test_who_leaves_while_sending_leaves_nothing(
     client = await start()
     body = closed(text_part("format", "opus"), file_part("a.flac", long_song))
     async with begun(client, body, 300 + int(sent * len(body))) as paced:
-        await until(lambda: sent == 0 or len(leftovers(tmp_path)) == 2)
+        await eventually(lambda: sent == 0 or len(leftovers(tmp_path)) == 2)
     await gone(client, paced.id)
 
 
@@ -881,7 +876,7 @@ async def test_who_leaves_while_it_is_encoded_leaves_nothing(start: Start, long_
     async with begun(client, body, 300) as paced:
         await paced.wire.send(paced.rest)
         await in_phase(client, paced.id, "encoding")
-        await until(lambda: len(leftovers(tmp_path)) == 2)
+        await eventually(lambda: len(leftovers(tmp_path)) == 2)
     await gone(client, paced.id)
 
 

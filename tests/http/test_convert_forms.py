@@ -4,7 +4,6 @@ import asyncio
 import itertools
 import json
 import re
-import time
 import unicodedata
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +16,7 @@ from acceptance.wire import BOUNDARY, FORM_TYPE, closed, file_part, text_part
 from aiohttp.test_utils import TestServer
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
+from support.deadline import eventually
 from support.folders import below
 from support.sound import tone
 
@@ -75,11 +75,11 @@ class Service:
             status, *fields = head.rstrip().split("\r\n")
             headers = {name.title(): value for name, value in (field.split(": ", 1) for field in fields)}
             body = await reader.readexactly(int(headers["Content-Length"]))
-        deadline = time.monotonic() + GONE_SECONDS
-        while left := [path for name in ("spool", "scratch") for path in below(self.data / name)]:
-            assert time.monotonic() < deadline, left
-            await asyncio.sleep(0.005)
+        await eventually(lambda: not self._left(), seconds=GONE_SECONDS, what=self._left)
         return Answer(int(status.split()[1]), headers, body)
+
+    def _left(self) -> list[Path]:
+        return [path for name in ("spool", "scratch") for path in below(self.data / name)]
 
 
 @asynccontextmanager

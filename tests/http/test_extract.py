@@ -18,6 +18,7 @@ from aiohttp import ClientResponse, web
 from aiohttp.test_utils import TestClient, TestServer
 from chaos.ground import processes_of
 from support.canary import Canary, watch_connections
+from support.deadline import eventually
 from support.folders import below
 from support.sound import FFMPEG, decode, loudest_hertz, tone
 from yarl import URL
@@ -113,14 +114,6 @@ async def sound_of(client: Client, audio_file: str, folder: Path) -> np.ndarray:
     assert path.stem == hashlib.sha256(reply.body).hexdigest()
     path.write_bytes(reply.body)
     return decode(path)
-
-
-async def until(found: Callable[[], Any], *, seconds: float = WAIT_SECONDS) -> Any:
-    """Ask again and again, until the answer is true, and give it."""
-    async with asyncio.timeout(seconds):
-        while not (answer := await found() if asyncio.iscoroutinefunction(found) else found()):
-            await asyncio.sleep(_LOOK_SECONDS)
-    return answer
 
 
 @pytest.fixture(autouse=True)
@@ -336,15 +329,15 @@ async def test_a_running_extraction_is_cancelled(client: Client, uri: Callable[[
     """DELETE is 202, the job ends Cancelled, its encoder and its scratch folder go at once; later it is 204."""
     scratch = tmp_path / "data" / "scratch"
     location = await begin(client, [uri("long.flac")], format="m4a")
-    await until(lambda: processes_of(scratch))
+    await eventually(lambda: processes_of(scratch))
     reply = await get(client, location, "DELETE")
     assert (reply.status, reply.document.keys()) == (202, FIELDS)
     document = await ended(client, location)
     assert [document[name] for name in ("status", "phase", "audio_file", "error")] == ["Cancelled", "ended", None, None]
-    await until(lambda: not processes_of(scratch), seconds=GONE_SECONDS)
-    await until(lambda: not list(scratch.iterdir()), seconds=GONE_SECONDS)
+    await eventually(lambda: not processes_of(scratch), seconds=GONE_SECONDS)
+    await eventually(lambda: not list(scratch.iterdir()), seconds=GONE_SECONDS)
     # What a worker has begun to decode it decodes to the end: whoever asks again has use of it.
-    await until(lambda: not ffmpegs_at(tmp_path))
+    await eventually(lambda: not ffmpegs_at(tmp_path))
     assert [(await get(client, location, "DELETE")).status for _ in range(2)] == [204, 404]
     assert (await get(client, location)).status == 404
 
@@ -361,7 +354,7 @@ async def test_a_waiting_extraction_is_cancelled(start: Start, root: Path, uri: 
     async def working() -> bool:
         return (await told(client, first))["phase"] == "working"
 
-    await until(working)
+    await eventually(working)
     second = await begin(client, [uri("one.flac")])
     waiting = await told(client, second)
     assert [waiting[name] for name in ("status", "phase", "queue_position")] == ["Pending", "waiting", 1]
@@ -755,8 +748,8 @@ async def test_a_download_ends_when_nobody_waits_for_it(
     client, origin.gate = real_client, asyncio.Event()
     origin.body = (made / "long.flac").read_bytes()  # more than is held back before it is written
     one, two = (asyncio.ensure_future(post(client, SEGMENT, [origin.url()], segment_seconds=n)) for n in (1, 2))
-    await until(lambda: origin.open_replies == 1)
-    await until(lambda: parts(tmp_path))
+    await eventually(lambda: origin.open_replies == 1)
+    await eventually(lambda: parts(tmp_path))
     one.cancel()
     with pytest.raises(asyncio.CancelledError):
         await one
@@ -768,7 +761,7 @@ async def test_a_download_ends_when_nobody_waits_for_it(
     tracks.cancel()
     with pytest.raises(asyncio.CancelledError):
         await tracks
-    await until(lambda: origin.open_replies == 0, seconds=GONE_SECONDS)
+    await eventually(lambda: origin.open_replies == 0, seconds=GONE_SECONDS)
     origin.gate.set()
     assert (await post(client, SEGMENT, [origin.url()])).status == 200
     assert origin.asked == ["whole", "rest"]
@@ -791,19 +784,19 @@ async def test_an_extraction_that_fetches_says_so_and_can_be_cancelled(start: St
         document = await told(client, location)
         return document if document["progress"] > 0 else None
 
-    document = await until(fetches)
+    document = await eventually(fetches)
     assert (document["status"], document["phase"]) == ("Processing", "fetching")
     assert 0 < document["progress"] <= 20
     assert (await get(client, location, "DELETE")).status == 202
     assert (await ended(client, location))["status"] == "Cancelled"
-    await until(lambda: origin.open_replies == 0, seconds=GONE_SECONDS)
+    await eventually(lambda: origin.open_replies == 0, seconds=GONE_SECONDS)
 
 
 async def test_too_many_at_once_are_503(start: Start, origin: Origin) -> None:
     """With all places taken a segment is 503 with Retry-After; a place is free again when its client has left."""
     client, origin.gate = await start(extract={"max_requests": 1}, **open_to_loopback()), asyncio.Event()
     waiting = asyncio.ensure_future(post(client, SEGMENT, [origin.url()]))
-    await until(lambda: origin.open_replies == 1)
+    await eventually(lambda: origin.open_replies == 1)
     for route in (SEGMENT, TRACKS):
         reply = await post(client, route, [origin.url()])
         assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
@@ -813,7 +806,7 @@ async def test_too_many_at_once_are_503(start: Start, origin: Origin) -> None:
     async def admitted() -> bool:
         return (await post(client, SEGMENT, [origin.url()])).status == 200
 
-    await until(admitted)
+    await eventually(admitted)
 
 
 async def test_folders_are_listed(client: Client, root: Path, tmp_path: Path) -> None:

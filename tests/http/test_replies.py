@@ -18,6 +18,7 @@ import pytest
 import structlog
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
+from support.deadline import eventually
 
 from streamsrv import errors
 from streamsrv.web.cors import allow_origins
@@ -396,15 +397,9 @@ class TestProblems:
             writer.write(b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nonly this")
             await asyncio.wait_for(parts.reading.wait(), WAIT_SECONDS)
             writer.transport.abort()
-            await until(lambda: any(line["event"] == "request" for line in lines))
+            await eventually(lambda: any(line["event"] == "request" for line in lines))
         assert [line["log_level"] for line in lines] == ["info"]
         assert lines[0]["status"] == 499
-
-
-async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(WAIT_SECONDS):
-        while not true():
-            await asyncio.sleep(0.01)
 
 
 class TestCors:

@@ -3,13 +3,13 @@
 import asyncio
 import base64
 import hashlib
-import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp.test_utils import TestClient
+from support.deadline import eventually
 from support.models import save_safe, small_model, tiny_repo
 from support.songs import music
 
@@ -21,9 +21,6 @@ Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
 SONG_SECONDS = 0.5
 GONE_SECONDS = 5.0
-# A process begins, and imports torch.
-LOAD_SECONDS = 40.0
-_LOOK_SECONDS = 0.02
 
 
 @pytest.fixture(scope="module")
@@ -109,10 +106,11 @@ async def test_a_song_that_begins_while_the_queue_is_read_is_in_it(
     async def page_slowly(store: SqliteJobStore, **asked: Any) -> Any:
         found = await page(store, **asked)
         may_begin.set()
-        async with asyncio.timeout(LOAD_SECONDS):
-            while (await page(store, statuses=[JobStatus.PENDING], limit=1))[0]:
-                await asyncio.sleep(_LOOK_SECONDS)
+        await eventually(lambda: has_begun(store))
         return found
+
+    async def has_begun(store: SqliteJobStore) -> bool:
+        return not (await page(store, statuses=[JobStatus.PENDING], limit=1))[0]
 
     monkeypatch.setattr(SqliteJobStore, "claim", claim_late)
     monkeypatch.setattr(SqliteJobStore, "page", page_slowly)
@@ -130,9 +128,7 @@ async def test_a_song_that_ends_while_a_track_is_asked_for_has_not_failed(
 
     async def look_slowly(submissions: SqliteSubmissions, *asked: Any) -> Any:
         found = await latest_completed(submissions, *asked)
-        async with asyncio.timeout(LOAD_SECONDS):
-            while await latest_completed(submissions, *asked) is None:
-                await asyncio.sleep(_LOOK_SECONDS)
+        await eventually(lambda: latest_completed(submissions, *asked))
         return found
 
     monkeypatch.setattr(SqliteSubmissions, "latest_completed", look_slowly)
@@ -192,12 +188,13 @@ async def test_who_insists_gets_no_other_model(start: Start, tmp_path: Path) -> 
     """Where the settings name htdemucs and it isn't here, a song fails, and says what its operator can do."""
     client = await start(separate={"model": "htdemucs"})
     told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
-    deadline = time.monotonic() + LOAD_SECONDS
-    while told["status"] != "Failed":
-        assert time.monotonic() < deadline, told
-        await asyncio.sleep(_LOOK_SECONDS)
+
+    async def has_failed() -> bool:
         async with client.get(f"/apiv1/song/{told['hash']}") as reply:
-            told = await reply.json()
+            told.update(await reply.json())
+        return told["status"] == "Failed"
+
+    await eventually(has_failed, what=lambda: told)
     assert (told["model"], told["model_reason"]) == ("htdemucs", None)
     assert "python -m streamsrv models pull htdemucs" in told["error"]
 
@@ -208,17 +205,14 @@ async def test_only_so_many_songs_are_taken_in_at_once(start: Start, repo: Path,
     _, writer = await asyncio.open_connection(client.host, client.port)
     head = "POST /apiv1/separate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     writer.write(f'{head}Content-Length: 100\r\n\r\n{{"mp3": "'.encode())
-    deadline = time.monotonic() + GONE_SECONDS
-    while not list((tmp_path / "data" / "spool").iterdir()):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(_LOOK_SECONDS)
+    await eventually(lambda: list((tmp_path / "data" / "spool").iterdir()))
     async with client.post("/apiv1/separate", json={"mp3": "AAAA"}) as reply:
         assert (reply.status, "Retry-After" in reply.headers) == (503, True)
     writer.transport.abort()
-    while True:
+
+    async def is_taken_in() -> bool:
         async with client.post("/apiv1/separate", json={"mp3": "AAAA"}) as reply:
-            if reply.status != 503:
-                break
-        assert time.monotonic() < deadline
-        await asyncio.sleep(_LOOK_SECONDS)
-    assert reply.status == 422
+            assert reply.status in (503, 422)
+            return reply.status == 422
+
+    await eventually(is_taken_in, seconds=GONE_SECONDS)

@@ -14,6 +14,7 @@ from aiohttp import ClientConnectionError, ClientPayloadError, web
 from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.deadline import eventually
 
 from streamsrv.errors import DownloadTimeout, InternalError
 from streamsrv.web.problems import answer_problems
@@ -71,8 +72,7 @@ class Shelf:
     async def has_closed(self) -> None:
         async with asyncio.timeout(WAIT_SECONDS):
             await self.done.wait()
-            while self.open_files():
-                await asyncio.sleep(0.005)
+        await eventually(lambda: not self.open_files(), what=self.open_files)
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ import m3u8
 import pytest
 from aiohttp import ClientError, FormData
 from aiohttp.test_utils import TestClient
+from support.deadline import eventually
 from support.folders import below
 from support.server import ENDED
 from support.sound import tone
@@ -50,18 +51,15 @@ async def get_job(client: Client, job_id: str) -> dict[str, Any]:
 
 
 async def ended(client: Client, job_id: str, *, seconds: float = 60) -> dict[str, Any]:
-    deadline = time.monotonic() + seconds
-    while (job := await get_job(client, job_id))["status"] not in ENDED:
-        assert time.monotonic() < deadline, job
-        await asyncio.sleep(0.02)
-    return job
+    """The job once it has ended."""
+    seen: dict[str, Any] = {}
 
+    async def has_ended() -> bool:
+        seen.update(await get_job(client, job_id))
+        return seen["status"] in ENDED
 
-async def until(check: Any, *, seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not await check():
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.02)
+    await eventually(has_ended, seconds=seconds, what=lambda: seen)
+    return seen
 
 
 class SlowUpload:
@@ -169,7 +167,7 @@ async def test_index_is_400_until_completed(start: Start, song: Path) -> None:
     job_id = str(uuid.uuid4())
     assert (await client.get(f"{HLS}/{job_id}/index.m3u8")).status == 404
     sending = upload.post(client, f"?job_id={job_id}")
-    await until(lambda: _exists(client, job_id))
+    await eventually(lambda: _exists(client, job_id))
     reply = await client.get(f"{HLS}/{job_id}/index.m3u8")
     assert reply.status == 400
     assert (await reply.json())["type"] == "/problems/not-finished"
@@ -196,7 +194,7 @@ async def test_a_song_plays_while_it_is_sent(start: Start, long_song: Path) -> N
     upload = SlowUpload(long_song.read_bytes(), codec="flac")
     job_id = str(uuid.uuid4())
     sending = upload.post(client, f"?job_id={job_id}")
-    await until(lambda: _exists(client, job_id))
+    await eventually(lambda: _exists(client, job_id))
     reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
     assert reply.status == 200
     assert reply.headers["Cache-Control"] == "no-cache"
@@ -228,7 +226,7 @@ async def test_an_upload_that_pauses_early_is_worked_on(start: Start, song: Path
     async def begun() -> bool:
         return await _exists(client, job_id) and (await get_job(client, job_id))["status"] == "Processing"
 
-    await until(begun)
+    await eventually(begun)
     upload.gate.set()
     assert (await sending).status == 200
     assert (await ended(client, job_id))["status"] == "Completed"
@@ -257,7 +255,7 @@ async def test_options_after_a_file_that_is_encoded_already_count(start: Start, 
     job_id = str(uuid.uuid4())
     upload = SlowUpload(long_song.read_bytes(), codec="aac", later=("bitrate", "64000"))
     sending = upload.post(client, f"?job_id={job_id}")
-    await until(lambda: _exists(client, job_id))
+    await eventually(lambda: _exists(client, job_id))
     assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
     before = (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"]
     upload.gate.set()
@@ -274,7 +272,7 @@ async def test_an_id_that_is_free_again_brings_no_old_sound(start: Start, long_s
     job_id = str(uuid.uuid4())
     upload = SlowUpload(long_song.read_bytes(), codec="aac").cut()
     sending = upload.post(client, f"?job_id={job_id}")
-    await until(lambda: _exists(client, job_id))
+    await eventually(lambda: _exists(client, job_id))
     assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
     before = await (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).read()
     upload.gate.set()
@@ -285,7 +283,7 @@ async def test_an_id_that_is_free_again_brings_no_old_sound(start: Start, long_s
     async def unlisted() -> bool:
         return (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).status == 404
 
-    await until(unlisted)
+    await eventually(unlisted)
     upload = SlowUpload(tone(song.parent / "other.wav", seconds=24, hertz=900).read_bytes(), codec="aac")
     upload.gate.set()
     assert (await upload.post(client, f"?job_id={job_id}")).status == 200
@@ -306,7 +304,7 @@ async def test_the_right_one_of_two_uploads_of_an_id_is_cancelled(start: Start, 
     waiting = idle.post(client, f"?job_id={job_id}")
     await asyncio.sleep(0.1)
     sending = SlowUpload(long_song.read_bytes()).post(client, f"?job_id={job_id}")
-    await until(lambda: _exists(client, job_id))
+    await eventually(lambda: _exists(client, job_id))
     assert (await client.delete(f"{JOB}/{job_id}")).status == 202
     async with asyncio.timeout(GONE_SECONDS):
         assert (await sending).status == 409
@@ -346,7 +344,7 @@ async def test_cancel_leaves_nothing(
     if when in ("uploading", "live"):
         fields = {"codec": "aac"} if when == "live" else {}
         sending = SlowUpload(long_song.read_bytes(), **fields).post(client, f"?job_id={job_id}")
-        await until(lambda: _exists(client, job_id))
+        await eventually(lambda: _exists(client, job_id))
     else:
         first = await submit(client, long_song)
         job_id = await submit(client, long_song) if when == "queued" else first
@@ -363,7 +361,7 @@ async def test_cancel_leaves_nothing(
     async def gone() -> bool:
         return not [path for path in below(tmp_path / "data") if job_id in path.name]
 
-    await until(gone, seconds=GONE_SECONDS)
+    await eventually(gone, seconds=GONE_SECONDS)
     if when != "queued":
         assert not own_children()
     assert (await client.delete(f"{JOB}/{job_id}")).status == 204
@@ -390,7 +388,7 @@ async def test_an_upload_is_not_kept_once_its_job_is_completed(start: Start, son
     async def gone() -> bool:
         return not list((tmp_path / "data" / "files" / "uploads").iterdir())
 
-    await until(gone)
+    await eventually(gone)
 
 
 async def test_a_taken_id_is_a_conflict_and_a_failed_upload_frees_it(start: Start, song: Path) -> None:
@@ -494,7 +492,7 @@ async def test_a_playlist_without_a_segment_is_held_then_503(start: Start, song:
     job_id = str(uuid.uuid4())
     upload = SlowUpload(song.read_bytes())
     sending = upload.post(client, f"?job_id={job_id}")
-    await until(lambda: _exists(client, job_id))
+    await eventually(lambda: _exists(client, job_id))
     reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
     assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
     upload.gate.set()

@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.deadline import eventually
 
 from streamsrv.errors import DiskFull, Problem, TooLarge
 from streamsrv.web.problems import answer_problems
@@ -56,9 +57,7 @@ class Receiver:
 
     async def has(self, size: int) -> None:
         """Wait until so many bytes of the file are there."""
-        async with asyncio.timeout(5):
-            while self.size < size:
-                await asyncio.sleep(0.001)
+        await eventually(lambda: self.size >= size)
 
     async def _open(self, part: FilePart, fields: Mapping[str, str]) -> "Receiver":
         assert self.opened is None

@@ -14,6 +14,7 @@ import requests
 import torch
 from demucs.htdemucs import HTDemucs
 
+from support.deadline import until
 from support.models import save_pickle, small_model, tiny_repo
 from support.server import ENDED, Server, serving
 from support.sound import FFMPEG
@@ -121,11 +122,16 @@ def song_when(
     server: Server, song: str, wanted: Callable[[dict[str, Any]], bool], *, seconds: float = 60.0, query: str = ""
 ) -> dict[str, Any]:
     """The song once `wanted(song)` is true."""
-    deadline = time.monotonic() + seconds
-    while not wanted(found := get_song(server, song, query)):
-        assert time.monotonic() < deadline, f"it didn't come to that: {found}\n{server.log.read_text()[-3000:]}"
-        time.sleep(0.05)
-    return found
+
+    def as_wanted() -> dict[str, Any] | None:
+        found = get_song(server, song, query)
+        return found if wanted(found) else None
+
+    return until(
+        as_wanted,
+        seconds=seconds,
+        what=lambda: f"{get_song(server, song, query)}\n{server.log.read_text()[-3000:]}",
+    )
 
 
 def ended_song(server: Server, song: str, *, seconds: float = 60.0, query: str = "") -> dict[str, Any]:

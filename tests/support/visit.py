@@ -5,9 +5,10 @@ import base64
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, Route, expect
+
+from support.deadline import eventually
 
 AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
 DROP = """(files) => {
@@ -53,9 +54,7 @@ class Gate:
         await route.continue_()
 
     async def reached_by(self, count: int) -> None:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while self.waiting < count:
-                await asyncio.sleep(0.02)
+        await eventually(lambda: self.waiting >= count, what=lambda: f"{self.waiting} requests have come")
 
     def open(self) -> None:
         self._open.set()
@@ -115,10 +114,7 @@ class Visit:
 
     async def until(self, script: str, *, seconds: float = WAIT_SECONDS) -> None:
         """Wait until the JavaScript expression is true. (Playwright's own way needs eval, which CSP bars.)"""
-        deadline = monotonic() + seconds
-        while not await self.page.evaluate(script):
-            assert monotonic() < deadline, f"never came true: {script}"
-            await self.page.wait_for_timeout(50)
+        await eventually(lambda: self.page.evaluate(script), seconds=seconds, what=lambda: script)
 
     async def heard(self, seconds: int) -> None:
         """Wait until the mixer's clock shows that second, or a later one."""

@@ -6,14 +6,14 @@ import os
 import pickle
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.deadline import eventually, until
 
 from streamsrv.workers.arrays import ArrayGone, ArrayRef, SharedArray, opened
 from streamsrv.workers.devices import cpu_devices
@@ -40,9 +40,7 @@ def fill(ref: ArrayRef, value: float, mark: str, go: str) -> float:
     """Open it, say so, wait, and write only then."""
     with opened(ref) as array:
         Path(mark).touch()
-        deadline = time.monotonic() + SECONDS
-        while not Path(go).exists() and time.monotonic() < deadline:
-            time.sleep(0.01)
+        until(Path(go).exists, seconds=SECONDS)
         array[:] = value
         return float(array.sum())
 
@@ -74,12 +72,6 @@ def inodes(pid: int) -> set[int]:
     except OSError:  # it ended meanwhile
         return set()
     return {int(line.split()[4]) for line in lines if "memfd:streamsrv-array" in line}
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not reached():
-            await asyncio.sleep(0.01)
 
 
 @contextmanager
@@ -132,7 +124,7 @@ async def test_closed_while_a_child_has_it(pool: DevicePool, tmp_path: Path) -> 
     async with asyncio.TaskGroup() as tasks:
         with SharedArray((1000,)) as given_up:
             filling = tasks.create_task(pool.run(0, fill, given_up.ref, 1.0, str(mark), str(go)))
-            await until(mark.exists)
+            await eventually(mark.exists)
         with SharedArray((1000,)) as after:
             assert after.ref.fd == given_up._ref.fd  # the descriptor is used again
             go.touch()
@@ -233,12 +225,12 @@ async def test_a_killed_server_leaves_no_memory(tmp_path: Path) -> None:
     """When the server is killed its arrays go with it, also those that a child has open."""
     mark = tmp_path / "mark"
     argv = [sys.executable, "-c", f"import {__name__} as tests; tests.serve({str(mark)!r})"]
-    with subprocess.Popen(argv, cwd=ROOT) as server:
+    with subprocess.Popen(argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")}) as server:
         try:
-            await until(mark.exists)
+            await eventually(mark.exists)
             inode = int(Path(f"{mark}.inode").read_text())
             assert server.pid in held(inode)
             assert len(held(inode)) == 2
         finally:
             server.kill()
-    await until(lambda: not held(inode))
+    await eventually(lambda: not held(inode))

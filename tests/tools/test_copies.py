@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from io import FileIO
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import SimpleNamespace
 import pytest
 from aiohttp import web
 from support.canary import Canary, watch_connections
+from support.deadline import eventually
 
 from streamsrv.errors import DiskFull, FailedDownload, InternalError, RefusedAddress
 from streamsrv.extract.copies import Copies, Copy
@@ -140,12 +141,6 @@ def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not reached():
-            await asyncio.sleep(0.001)
-
-
 async def read(copies: Copies, url: str, body: bytes = ONE) -> None:
     async with copies.current(url) as copy:
         check(copy, body)
@@ -214,7 +209,7 @@ async def test_what_has_changed_is_downloaded(origin: Origin, house: House, copi
             check(old, ONE)
         await read(copies, origin.url(), TWO)
         check(old, ONE)
-    await until(lambda: house.files(origin.url()) == {sha256(TWO), "note.json"})
+    await eventually(lambda: house.files(origin.url()) == {sha256(TWO), "note.json"})
     assert origin.asked == ["whole", "changed?", "whole"]
 
 
@@ -226,7 +221,7 @@ async def test_what_is_there_is_counted(origin: Origin, house: House) -> None:
             house.now += FRESH_SECONDS
             await read(opened.copies, origin.url(), TWO)
             assert opened.shelf.size > len(ONE) + len(TWO)
-        await until(lambda: len(TWO) < opened.shelf.size < len(TWO) + 1000)
+        await eventually(lambda: len(TWO) < opened.shelf.size < len(TWO) + 1000)
 
 
 async def test_a_part_outlives_old_contents(origin: Origin, house: House, copies: Copies) -> None:
@@ -239,11 +234,11 @@ async def test_a_part_outlives_old_contents(origin: Origin, house: House, copies
         house.now += FRESH_SECONDS
         async with asyncio.TaskGroup() as tasks:
             watch = Watch(tasks, copies, origin.url())
-            await until(lambda: watch.have == HALF)
+            await eventually(lambda: watch.have == HALF)
             watch.task.cancel()
         origin.gate.set()
         check(old)
-    await until(lambda: copies._sources == {})
+    await eventually(lambda: copies._sources == {})
     assert house.files(origin.url()) == {sha256(TWO), "note.json", "part", "part.note"}
 
 
@@ -265,9 +260,9 @@ async def test_twenty_at_once(origin: Origin, copies: Copies) -> None:
     origin.gate = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         first = Watch(tasks, copies, origin.url())
-        await until(lambda: first.have == HALF)
+        await eventually(lambda: first.have == HALF)
         others = [Watch(tasks, copies, origin.url()) for _ in range(19)]
-        await until(lambda: all(watch.have == HALF for watch in others))
+        await eventually(lambda: all(watch.have == HALF for watch in others))
         origin.gate.set()
     assert all(watch.told[-1] == (len(ONE), len(ONE)) for watch in [first, *others])
     assert origin.asked == ["whole"]
@@ -278,7 +273,7 @@ async def test_it_goes_on_for_the_other(origin: Origin, copies: Copies) -> None:
     origin.gate = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         first, second = (Watch(tasks, copies, origin.url()) for _ in range(2))
-        await until(lambda: first.have == second.have == HALF)
+        await eventually(lambda: first.have == second.have == HALF)
         first.task.cancel()
         await asyncio.wait([first.task])
         assert not second.task.done()
@@ -293,7 +288,7 @@ async def test_the_last_one_leaves_a_part(origin: Origin, house: House, copies: 
     origin.gate = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         watches = [Watch(tasks, copies, origin.url()) for _ in range(2)]
-        await until(lambda: all(watch.have == HALF for watch in watches))
+        await eventually(lambda: all(watch.have == HALF for watch in watches))
         for watch in watches:
             watch.task.cancel()
         await asyncio.wait([watch.task for watch in watches])
@@ -316,7 +311,7 @@ async def test_a_stop_leaves_a_part(origin: Origin, house: House) -> None:
     async with asyncio.TaskGroup() as tasks, house.open() as opened:
         waiting = tasks.create_task(wait_in_vain(opened.copies))
         watch = Watch(tasks, opened.copies, origin.url())
-        await until(lambda: watch.have == HALF)
+        await eventually(lambda: watch.have == HALF)
         watch.task.cancel()
     assert waiting.done()
     assert house.files(origin.url()) == {"part", "part.note"}
@@ -342,7 +337,7 @@ async def test_a_failure_is_everybodys(origin: Origin, house: House, copies: Cop
     answer, origin.canary.answer = origin.canary.answer, stall
     async with asyncio.TaskGroup() as tasks:
         reads = [tasks.create_task(_failure(copies, origin.url())) for _ in range(3)]
-        await until(lambda: origin.canary.hits == 1)
+        await eventually(lambda: origin.canary.hits == 1)
         origin.gate.set()
     assert [read.result() for read in reads] == ["The server answered 404."] * 3
     origin.canary.answer = answer
@@ -396,11 +391,11 @@ async def test_room_is_made(origin: Origin, house: House) -> None:
         async with opened.copies.current(a) as held:
             for url in (b, c):
                 await read(opened.copies, url)
-            await until(lambda: house.files(b) == set())
+            await eventually(lambda: house.files(b) == set())
             check(held)
             await read(opened.copies, c)
         await read(opened.copies, b)
-        await until(lambda: house.files(c) == set())
+        await eventually(lambda: house.files(c) == set())
         await read(opened.copies, a)
         assert origin.canary.hits == 4
     assert len(list(house.folder.iterdir())) == 2
@@ -411,7 +406,7 @@ async def test_so_many_at_once(origin: Origin, house: House) -> None:
     origin.gate = asyncio.Event()
     async with house.open(at_once=2) as opened, asyncio.TaskGroup() as tasks:
         watches = [Watch(tasks, opened.copies, origin.url(f"/{number}")) for number in range(5)]
-        await until(lambda: sum(watch.have == HALF for watch in watches) == 2)
+        await eventually(lambda: sum(watch.have == HALF for watch in watches) == 2)
         assert origin.canary.hits == 2
         assert origin.open_replies == 2
         origin.gate.set()
@@ -445,4 +440,4 @@ async def test_an_address_is_forgotten(origin: Origin, house: House, copies: Cop
     """Nothing is remembered of addresses that nobody uses."""
     for number in range(3):
         await read(copies, origin.url(f"/{number}"))
-    await until(lambda: copies._sources == {})
+    await eventually(lambda: copies._sources == {})

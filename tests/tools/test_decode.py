@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.deadline import eventually
 from support.server import descendants
 from support.sound import FFMPEG
 
@@ -264,13 +265,11 @@ async def test_a_killed_worker_takes_its_ffmpeg_along(tmp_path: Path, task, tool
     todo = task(path, film)
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         decoding = tasks.create_task(pool.run(0, decode_clip, todo))
-        while not (todo.folder / chunk_name(2)).exists():
-            await asyncio.sleep(0.005)
+        await eventually((todo.folder / chunk_name(2)).exists)
         worker = next(pid for pid in descendants(os.getpid()) if b"spawn_main" in _command(pid))
         below = descendants(worker)
         os.kill(worker, signal.SIGKILL)
-        while any(_is_alive(pid) for pid in below):
-            await asyncio.sleep(0.01)
+        await eventually(lambda: not any(_is_alive(pid) for pid in below))
     assert decoding.result() == 900 * 44100 == len(joined(todo))
 
 

@@ -8,12 +8,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.deadline import eventually, until
 from support.server import descendants
 from support.sound import tone
 
@@ -53,12 +53,13 @@ async def pieces(path: Path, size: int = 4096) -> AsyncIterator[bytes]:
         await asyncio.sleep(0)
 
 
+def ffmpegs() -> list[int]:
+    """The children of this process that have to do with ffmpeg."""
+    return [pid for pid in descendants(os.getpid()) if b"ffmpeg" in _command(pid)]
+
+
 async def nobody_left() -> None:
-    """Every child of this process is gone."""
-    deadline = time.monotonic() + 2
-    while children := [pid for pid in descendants(os.getpid()) if b"ffmpeg" in _command(pid)]:
-        assert time.monotonic() < deadline, children
-        await asyncio.sleep(0.01)
+    await eventually(lambda: not ffmpegs(), seconds=2, what=ffmpegs)
 
 
 def _command(pid: int) -> bytes:
@@ -102,9 +103,8 @@ async def test_the_end_is_told_with_the_last_lines(tmp_path: Path) -> None:
     tools = await find_tools("ffmpeg", "ffprobe", "off")
     sound = tone(tmp_path / "sound.wav", seconds=1.5)
     async with Ffmpeg(tools, arguments(tools, Input(path=sound), tmp_path), folder=tmp_path) as child:
+        await eventually(child._output.done)
         async with asyncio.timeout(20):
-            while not child._output.done():
-                await asyncio.sleep(0.01)
             assert await child.read_lines(60)
             assert await child.read_lines(60) is None
 
@@ -135,10 +135,7 @@ async def test_leaving_the_block_ends_a_child_that_waits(tools: FfmpegTools, tmp
             await finish(child)
 
     task = asyncio.create_task(work())
-    deadline = time.monotonic() + 10
-    while not any(b"ffmpeg" in _command(pid) for pid in descendants(os.getpid())):
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.01)
+    await eventually(ffmpegs)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -221,19 +218,13 @@ def test_a_child_dies_with_its_server(tmp_path: Path) -> None:
     parent = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"started\n"
-    deadline = time.monotonic() + 10
     # bubblewrap lets its child wait for the first instants, in which it doesn't follow its parent yet.
-    while "ffmpeg" not in {_name(pid) for pid in descendants(parent.pid)}:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
+    until(lambda: "ffmpeg" in {_name(pid) for pid in descendants(parent.pid)})
     children = descendants(parent.pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    deadline = time.monotonic() + 5
-    while alive := [pid for pid in children if b"ffmpeg" in _command(pid)]:
-        assert time.monotonic() < deadline, alive
-        time.sleep(0.01)
+    until(lambda: not [pid for pid in children if b"ffmpeg" in _command(pid)], seconds=5)
 
 
 def test_strays_of_a_killed_server_are_ended(tmp_path: Path) -> None:
@@ -246,9 +237,7 @@ def test_strays_of_a_killed_server_are_ended(tmp_path: Path) -> None:
         started.append(subprocess.Popen(argv, stdin=subprocess.DEVNULL))
     reader = subprocess.Popen(["sleep", "30", f"{ours}/not-a-number"], stderr=subprocess.DEVNULL)
     try:
-        deadline = time.monotonic() + 10
-        while end_strays(ours) == 0:  # a process is "python" until it has become ffmpeg
-            assert time.monotonic() < deadline
+        until(lambda: end_strays(ours))  # a process is "python" until it has become ffmpeg
         assert started[0].wait(5) == -signal.SIGKILL
         assert started[1].poll() is None
     finally:

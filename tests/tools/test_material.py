@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from support.deadline import eventually
 from support.sound import tone
 
 from streamsrv.errors import InternalError, UnusableFile
@@ -120,11 +121,13 @@ async def spooled(folder: Path) -> AsyncIterator[Spool]:
 
 async def waits_for_more(spool: Spool, size: int) -> None:
     """Whoever reads the spool has seen all that is there, and it isn't enough."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while spool.size < size or spool._waiting_readers == 0:
-            await asyncio.sleep(0.005)
-            for _ in range(5):  # a reader that was told of the last bytes gets to them
-                await asyncio.sleep(0)
+
+    async def waits() -> bool:
+        for _ in range(5):  # a reader that was told of the last bytes gets to them
+            await asyncio.sleep(0)
+        return spool.size >= size and spool._waiting_readers > 0
+
+    await eventually(waits)
 
 
 async def look(tools: FfmpegTools, data: bytes, folder: Path) -> Material:

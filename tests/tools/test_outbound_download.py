@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
 from support.canary import Canary, FakeNames, watch_connections
+from support.deadline import eventually
 
 from streamsrv.errors import DiskFull, FailedDownload, RefusedAddress
 from streamsrv.outbound.addresses import Allowed
@@ -123,7 +124,7 @@ class Shelf:
             await self.gate.wait()
         self.after(stop)
         if cut is not None and request.transport is not None:
-            await until(lambda: self.taken is None or self.taken >= stop)
+            await eventually(lambda: self.taken is None or self.taken >= stop)
             request.transport.close()
 
 
@@ -136,12 +137,6 @@ def check(downloaded: Downloaded, path: Path, body: bytes = BODY) -> None:
     assert path.read_bytes() == body
     assert downloaded.size == len(body)
     assert downloaded.sha256 == hashlib.sha256(body).hexdigest()
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not reached():
-            await asyncio.sleep(0.001)
 
 
 async def test_a_file_comes_whole(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:
@@ -371,7 +366,7 @@ async def test_a_stalled_server_is_left_and_asked_for_the_rest(shelf: Shelf, tmp
     impatient = Guard(Allowed.parse(["127.0.0.1"]), connect_seconds=5, idle_seconds=0.2)
     async with impatient as guard, asyncio.TaskGroup() as tasks:
         fetch = tasks.create_task(downloads(guard).fetch(shelf.url, tmp_path / "file"))
-        await until(lambda: shelf.canary.hits == 2)
+        await eventually(lambda: shelf.canary.hits == 2)
         shelf.gate.set()
     check(fetch.result(), tmp_path / "file")
     assert shelf.ranges == [None, "bytes=2000000-"]
@@ -441,7 +436,7 @@ async def test_many_at_once(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:
     folder.mkdir()
     async with asyncio.TaskGroup() as tasks:
         fetches = [tasks.create_task(downloads(guard).fetch(shelf.url, folder / f"{number}")) for number in range(20)]
-        await until(lambda: shelf.canary.hits == 20)
+        await eventually(lambda: shelf.canary.hits == 20)
         shelf.gate.set()
     for number, fetch in enumerate(fetches):
         check(fetch.result(), folder / f"{number}")
@@ -452,7 +447,7 @@ async def _cancel_midway(download: Callable[..., Coroutine[None, None, Downloade
     shelf.cuts, shelf.gate = [2_000_000], asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(download(shelf.url, path, shelf.watch()))
-        await until(lambda: shelf.taken == 2_000_000)
+        await eventually(lambda: shelf.taken == 2_000_000)
         task.cancel()
     assert task.cancelled()
     shelf.gate.set()

@@ -6,13 +6,13 @@ import resource
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from support.deadline import eventually, until
 
 from streamsrv.workers.devices import Device, cpu_devices
 from streamsrv.workers.pool import DevicePool, WorkerDied
@@ -50,9 +50,7 @@ def fail() -> None:
 def wait_for(path: str) -> int:
     """Say that it runs, and go on until the file is there."""
     Path(f"{path}.{os.getpid()}").touch()
-    deadline = time.monotonic() + SECONDS
-    while not Path(path).exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until(Path(path).exists, seconds=SECONDS)
     return os.getpid()
 
 
@@ -96,12 +94,6 @@ def note(file: str, name: str, go: str = "") -> str:
     return name
 
 
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not reached():
-            await asyncio.sleep(0.01)
-
-
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -127,7 +119,7 @@ async def test_tasks_run_side_by_side(pool: DevicePool, tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with asyncio.TaskGroup() as tasks:
         both = [tasks.create_task(pool.run(0, wait_for, str(go))) for _ in range(3)]
-        await until(lambda: len(running(go)) == 2)
+        await eventually(lambda: len(running(go)) == 2)
         go.touch()
     assert len({task.result() for task in both}) == 2
 
@@ -144,7 +136,7 @@ async def test_a_dead_child_costs_its_task_only(pool: DevicePool, tmp_path: Path
     go, mark = tmp_path / "go", tmp_path / "mark"
     async with asyncio.TaskGroup() as tasks:
         other = tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         assert await pool.run(0, die, str(mark), 2) == 2
         go.touch()
     assert [other.result()] == running(go)
@@ -162,7 +154,7 @@ async def test_a_child_that_dies_between_tasks_is_replaced(pool: DevicePool) -> 
     """Whoever comes next gets a fresh child."""
     pid = int((await pool.run(0, surroundings))["pid"])
     os.kill(pid, signal.SIGKILL)
-    await until(lambda: not is_alive(pid))
+    await eventually(lambda: not is_alive(pid))
     assert int((await pool.run(0, surroundings))["pid"]) != pid
 
 
@@ -177,7 +169,7 @@ async def test_the_lower_number_goes_first(tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with DevicePool(cpu_devices(1)) as pool, asyncio.TaskGroup() as tasks:
         tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         for priority, name in ((5, "late"), (1, "first"), (1, "second"), (9, "last")):
             tasks.create_task(run(pool, priority, name))
         await asyncio.sleep(0)
@@ -190,7 +182,7 @@ async def test_a_cancelled_wait_leaves_the_queue(tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with DevicePool(cpu_devices(1)) as pool, asyncio.TaskGroup() as tasks:
         tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         gone = tasks.create_task(pool.run(0, wait_for, str(tmp_path / "never")))
         await asyncio.sleep(0)
         gone.cancel()
@@ -206,7 +198,7 @@ async def test_a_device_stays_taken_while_its_task_runs(tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with DevicePool(cpu_devices(1)) as pool, asyncio.TaskGroup() as tasks:
         gone = tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         gone.cancel()
         later = tasks.create_task(pool.run(0, surroundings))
         done, _ = await asyncio.wait([later], timeout=0.2)
@@ -220,10 +212,10 @@ async def test_leaving_ends_every_child(tmp_path: Path) -> None:
     never = tmp_path / "never"
     async with DevicePool(cpu_devices(1)) as pool, asyncio.TaskGroup() as tasks:
         busy = tasks.create_task(pool.run(0, wait_for, str(never)))
-        await until(lambda: bool(running(never)))
+        await eventually(lambda: bool(running(never)))
         busy.cancel()
     (pid,) = running(never)
-    await until(lambda: not is_alive(pid))
+    await eventually(lambda: not is_alive(pid))
 
 
 async def test_a_pool_tells_its_devices() -> None:
@@ -239,7 +231,7 @@ async def test_a_gpu_has_its_next_task_ready(tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with DevicePool(GPUS[:1]) as pool, asyncio.TaskGroup() as tasks:
         tasks.create_task(pool.run(5, note, str(order), "first", str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         for priority, name in ((5, "at hand"), (5, "late"), (1, "urgent")):
             tasks.create_task(pool.run(priority, note, str(order), name))
         await asyncio.sleep(0)
@@ -253,7 +245,7 @@ async def test_an_idle_gpu_goes_before_a_second_task(tmp_path: Path) -> None:
     go = tmp_path / "go"
     async with DevicePool(GPUS) as pool, asyncio.TaskGroup() as tasks:
         at_work = [tasks.create_task(pool.run(0, wait_for, str(go))) for _ in range(4)]
-        await until(lambda: len(running(go)) == 2)
+        await eventually(lambda: len(running(go)) == 2)
         go.touch()
     pids = [task.result() for task in at_work]
     assert len(set(pids[:2])) == 2
@@ -265,7 +257,7 @@ async def test_a_death_counts_for_the_task_that_ran(tmp_path: Path) -> None:
     async with DevicePool(GPUS[:1]) as pool, asyncio.TaskGroup() as tasks:
         go = tmp_path / "go"
         tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         killers = [tasks.create_task(pool.run(0, die, str(tmp_path / f"mark{number}"), 2)) for number in range(3)]
         behind = tasks.create_task(pool.run(0, surroundings))
         await asyncio.sleep(0)
@@ -279,7 +271,7 @@ async def test_a_task_that_kills_takes_none_along(tmp_path: Path) -> None:
     order, go = tmp_path / "order", tmp_path / "go"
     async with DevicePool(GPUS) as pool, asyncio.TaskGroup() as tasks:
         other = tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         killing = asyncio.gather(pool.run(0, die, str(tmp_path / "mark"), 99), return_exceptions=True)
         behind = [tasks.create_task(pool.run(1, note, str(order), str(number))) for number in range(4)]
         (died,) = await killing
@@ -297,7 +289,7 @@ async def test_what_nobody_waits_for_is_not_run_again(tmp_path: Path) -> None:
     go, marks = tmp_path / "go", tmp_path / "marks"
     async with DevicePool(GPUS[:1]) as pool, asyncio.TaskGroup() as tasks:
         tasks.create_task(pool.run(0, wait_for, str(go)))
-        await until(lambda: bool(running(go)))
+        await eventually(lambda: bool(running(go)))
         killer = tasks.create_task(pool.run(0, die, str(marks), 99))
         await asyncio.sleep(0)
         killer.cancel()
@@ -313,7 +305,7 @@ async def test_leaving_ends_those_who_wait(tmp_path: Path) -> None:
     never = tmp_path / "never"
     async with DevicePool(cpu_devices(1)) as pool:
         both = asyncio.gather(*(pool.run(0, wait_for, str(never)) for _ in range(2)), return_exceptions=True)
-        await until(lambda: bool(running(never)))
+        await eventually(lambda: bool(running(never)))
     assert [type(result) for result in await both] == [WorkerDied, WorkerDied]
     assert not any(is_alive(pid) for pid in running(never))
     assert len(running(never)) == 1
@@ -328,7 +320,7 @@ async def test_a_child_that_cannot_start_loses_no_device(tmp_path: Path) -> None
         with without_descriptors(), pytest.raises(OSError, match="Too many open files"):
             await pool.run(0, surroundings)
         again = asyncio.gather(pool.run(0, wait_for, str(never)), return_exceptions=True)
-        await until(lambda: bool(running(never)))
+        await eventually(lambda: bool(running(never)))
         (pid,) = running(never)
         with without_descriptors():
             os.kill(pid, signal.SIGKILL)
@@ -342,10 +334,10 @@ async def test_children_die_with_the_server(tmp_path: Path) -> None:
     """A killed server leaves no child, not even one that is at work."""
     never = tmp_path / "never"
     argv = [sys.executable, "-c", f"import {__name__} as tests; tests.serve({str(never)!r})"]
-    with subprocess.Popen(argv, cwd=ROOT) as server:
+    with subprocess.Popen(argv, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT / "tests")}) as server:
         try:
-            await until(lambda: bool(running(never)))
+            await eventually(lambda: bool(running(never)))
         finally:
             server.kill()
     (pid,) = running(never)
-    await until(lambda: not is_alive(pid))
+    await eventually(lambda: not is_alive(pid))

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from support.deadline import eventually
 
 from streamsrv.errors import DiskFull, InternalError, UnusableFile
 from streamsrv.jobs import attempt
@@ -116,13 +117,6 @@ async def queue(store, *job_ids):
         await accept(store, job_id)
 
 
-async def until(condition, seconds=PATIENCE_SECONDS):
-    """Wait for something that only the test's own objects show."""
-    async with asyncio.timeout(seconds):
-        while not condition():
-            await asyncio.sleep(0.005)
-
-
 async def reach(store, job_id, condition, seconds=PATIENCE_SECONDS) -> Job:
     """Wait until the job's row fulfils a condition."""
     revision = 0
@@ -149,7 +143,7 @@ async def test_n_jobs_work_at_a_time(store, studio):
     """With two slots two jobs work, the others wait, and a slot that gets free is filled at once."""
     await queue(store, *"abcde")
     async with running(store, studio):
-        await until(lambda: len(studio.working) == 2)
+        await eventually(lambda: len(studio.working) == 2)
         assert [await store.position(job_id) for job_id in "abcde"] == [None, None, 1, 2, 3]
         studio.go.set()
         jobs = [await ended(store, job_id) for job_id in "abcde"]
@@ -166,7 +160,7 @@ async def test_a_kind_with_slots_of_its_own_holds_up_nobody(store, studio):
     await queue(store, *"abc")
     studio.more = {JobKind.EXTRACT: Work(run=studio.run, discard=studio.discard, slots=1)}
     async with running(store, studio):
-        await until(lambda: len(studio.working) == 3)
+        await eventually(lambda: len(studio.working) == 3)
         assert sorted(studio.working) == ["a", "b", "x"]
         assert [await store.position(job_id) for job_id in "cyz"] == [1, 1, 2]
         studio.go.set()
@@ -182,10 +176,10 @@ async def test_an_urgent_job_has_a_slot_of_its_own(store, studio):
         await store.submit(replace(song, id=job_id))
     studio.more = {JobKind.SEPARATE: Work(run=studio.run, discard=studio.discard, slots=2, urgent_slots=1)}
     async with running(store, studio):
-        await until(lambda: len(studio.working) == 2)
+        await eventually(lambda: len(studio.working) == 2)
         for job_id in "uv":
             await store.submit(replace(song, id=job_id, priority=Priority.URGENT))
-        await until(lambda: len(studio.working) == 3)
+        await eventually(lambda: len(studio.working) == 3)
         assert sorted(studio.working) == ["a", "b", "u"]
         studio.go.set()
         jobs = [await ended(store, job_id) for job_id in "abcuv"]
@@ -208,7 +202,7 @@ async def test_uploads_have_their_own_slots(store, studio):
         for job_id in "abc":
             await submit(store, job_id)
         assert [await runner.start_upload(job_id) for job_id in "abc"] == [True, True, False]
-        await until(lambda: len(studio.working) == 3)
+        await eventually(lambda: len(studio.working) == 3)
         await store.refuse("a", "gone")
         await discarded(store, "a")
         assert await runner.start_upload("c")
@@ -401,7 +395,7 @@ async def test_a_refused_upload_ends_its_work(store, studio):
     async with running(store, studio) as runner:
         await submit(store)
         assert await runner.start_upload("a")
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.refuse("a", "The upload ended early")
         job = await discarded(store, seconds=CANCEL_SECONDS)
     assert (job.status, job.error) == (JobStatus.FAILED, "The upload ended early")
@@ -413,7 +407,7 @@ async def test_an_upload_can_be_sent_again_at_once(store, studio):
     async with running(store, studio) as runner:
         await submit(store)
         assert await runner.start_upload("a")
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.refuse("a", "The upload ended early")
         async with asyncio.timeout(CANCEL_SECONDS):
             await submit(store)
@@ -433,7 +427,7 @@ async def test_a_request_that_goes_away_leaves_no_claim_behind(store, studio):
         await asyncio.sleep(0)
         starting.cancel()
         await asyncio.wait({starting})
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.refuse("a", "gone")
         await discarded(store)
 
@@ -456,7 +450,7 @@ async def test_a_running_job_is_cancelled(store, studio, live):
     async with running(store, studio, slots=1, upload_slots=1) as runner:
         await (submit(store) if live else queue(store, "a"))
         assert not live or await runner.start_upload("a")
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.request_cancel("a")
         job = await discarded(store, seconds=CANCEL_SECONDS)
         assert (job.status, studio.cancelled, studio.discarded) == (JobStatus.CANCELLED, ["a"], ["a"])
@@ -477,7 +471,7 @@ async def test_work_that_ends_its_own_way_when_cancelled_is_cancelled_all_the_sa
     studio.play = play
     await queue(store, "a")
     async with running(store, studio):
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.request_cancel("a")
         assert (await ended(store)).status is JobStatus.CANCELLED
 
@@ -490,9 +484,9 @@ async def test_a_lease_is_renewed_while_the_work_goes_on(tmp_path, studio, no_ta
     async with make_store(tmp_path, lease_seconds=2.0) as store:
         await queue(store, "a")
         async with running(store, studio, lease_seconds=2.0):
-            await until(lambda: studio.working)
+            await eventually(lambda: studio.working)
             first_end = time.time() + 2.0
-            await until(lambda: time.time() > first_end + 0.1)
+            await eventually(lambda: time.time() > first_end + 0.1)
             assert await store.expire() == 0
             studio.go.set()
             job = await ended(store)
@@ -512,7 +506,7 @@ async def test_a_machine_that_slept_goes_on(tmp_path, studio, no_task_left, is_l
         if is_live:
             assert await runner.start_upload("a")
         await accept(store)
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         skew_seconds[0] = 3600.0
         await runner._settle()
         studio.go.set()
@@ -526,10 +520,10 @@ async def test_a_lost_lease_ends_the_work(tmp_path, studio, no_task_left):
     async with make_store(tmp_path, clock=lambda: time.time() + skew_seconds[0]) as store:
         await queue(store, "a")
         async with running(store, studio, slots=1):
-            await until(lambda: studio.working)
+            await eventually(lambda: studio.working)
             skew_seconds[0] = 31.0
             assert await store.expire() == 1
-            await until(lambda: studio.cancelled == ["a"], CANCEL_SECONDS)
+            await eventually(lambda: studio.cancelled == ["a"], seconds=CANCEL_SECONDS)
             studio.go.set()
             job = await ended(store)
     assert (job.status, job.restarts) == (JobStatus.COMPLETED, 1)
@@ -543,7 +537,7 @@ async def test_stopping_puts_jobs_back(store, studio):
     """Running jobs wait for the next server, which does them; neither failure nor restart is counted."""
     await queue(store, "a", "b", "c")
     async with running(store, studio):
-        await until(lambda: len(studio.working) == 2)
+        await eventually(lambda: len(studio.working) == 2)
     assert studio.working == []
     for job_id in "abc":
         job = await store.get(job_id)
@@ -569,7 +563,7 @@ async def test_a_job_cancelled_while_stopping_is_cancelled_and_cleared_later(sto
     studio.discard_fails = True
     await queue(store, "a")
     async with running(store, studio):
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.request_cancel("a")
     assert (await store.get("a")).status is JobStatus.CANCELLED
     studio.discard_fails = False
@@ -627,7 +621,7 @@ async def test_old_jobs_are_removed_with_their_files(store, studio):
         await discarded(store, "failed")
         studio.play = studio.wait_for_go
         await queue(store, "working")
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         retention = Retention(store, studio.works, days=1, is_running=lambda job_id: job_id == "working")
         for days, left in ((0.9, ["working", "failed", "completed"]), (1.1, ["working"])):
             await retention.remove_old(time.time() + days * DAY_SECONDS)
@@ -671,13 +665,13 @@ async def test_a_job_that_is_removed_while_it_stops_leaves_no_files(store, studi
     async with running(store, studio) as runner:
         await submit(store)
         assert await runner.start_upload("a")
-        await until(lambda: studio.working)
+        await eventually(lambda: studio.working)
         await store.refuse("a", "gone")
         await stopping.wait()
         await store.remove("a")
         assert studio.discarded == []
         stop.set()
-        await until(lambda: studio.discarded == ["a"], CANCEL_SECONDS)
+        await eventually(lambda: studio.discarded == ["a"], seconds=CANCEL_SECONDS)
 
 
 def make_segment(number) -> Segment:

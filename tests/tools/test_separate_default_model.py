@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from support.deadline import eventually, until
 
 from streamsrv.errors import MissingModel
 from streamsrv.separate.catalog import BUILT_IN, Catalog, Entry
@@ -32,9 +33,7 @@ def bring(folder: Path, name: str) -> None:
     """Once `folder/go` is there, have what a download would leave behind."""
     assert name == PREFERRED
     (folder / "asked").touch()
-    deadline = time.monotonic() + SECONDS
-    while not (folder / "go").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
+    until((folder / "go").exists, seconds=SECONDS)
     weights(folder).parent.mkdir(parents=True)
     weights(folder).touch()
 
@@ -81,25 +80,20 @@ async def fetching(model: DefaultModel) -> AsyncIterator[Waiting]:
     """While it is being fetched; gives a function that waits until a song would get what is asked for."""
 
     async def comes_to(choice: Choice) -> None:
-        async with asyncio.timeout(SECONDS):
-            while await model.choose() != choice:
-                await asyncio.sleep(0.01)
+        async def has_come() -> bool:
+            return await model.choose() == choice
+
+        await eventually(has_come, seconds=SECONDS)
 
     async with model.fetching():
         yield comes_to
-
-
-async def file_is_there(path: Path) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not path.exists():
-            await asyncio.sleep(0.01)
 
 
 async def test_songs_dont_wait_for_the_download(tmp_path: Path) -> None:
     """While htdemucs is being downloaded songs get the built-in model at once; as soon as it is here they get it."""
     model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=partial(bring, tmp_path))
     async with fetching(model) as comes_to:
-        await file_is_there(tmp_path / "asked")
+        await eventually((tmp_path / "asked").exists, seconds=SECONDS)
         assert await model.choose() == COMING
         (tmp_path / "go").touch()
         await comes_to(NOW)
@@ -112,10 +106,12 @@ async def test_a_download_that_fails_is_tried_again(tmp_path: Path) -> None:
     model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=fetch, pauses_seconds=[0.0, 0.0, 3600.0])
     async with fetching(model) as comes_to:
         await comes_to(FAILED)
-        async with asyncio.timeout(SECONDS):
-            while len(list(tmp_path.glob("refused *"))) < 3:
-                assert await model.choose() == FAILED
-                await asyncio.sleep(0.01)
+
+        async def has_tried_often() -> bool:
+            assert await model.choose() == FAILED
+            return len(list(tmp_path.glob("refused *"))) >= 3
+
+        await eventually(has_tried_often, seconds=SECONDS)
 
 
 async def test_what_came_in_another_way_is_found(tmp_path: Path) -> None:
@@ -148,7 +144,7 @@ async def test_a_server_that_stops_ends_the_download(tmp_path: Path, own_childre
     """Whatever the hub does, the end of the block is the end of the process that asks it."""
     model = DefaultModel(AUTO, catalog(tmp_path), fetch_weights=partial(bring, tmp_path))
     async with fetching(model):
-        await file_is_there(tmp_path / "asked")
+        await eventually((tmp_path / "asked").exists, seconds=SECONDS)
         assert own_children()
         began = time.monotonic()
     assert time.monotonic() - began < 5

@@ -3,13 +3,14 @@
 import asyncio
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.deadline import eventually
 
 from streamsrv.errors import Conflict, DiskFull
 from streamsrv.storage.spool import MAX_PENDING_BYTES, Spool, SpoolAborted, Spools
@@ -41,12 +42,6 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> Iterator[SlowDisk]:
     monkeypatch.setattr(os, "write", disk.write)
     yield disk
     disk.open.set()
-
-
-async def until(reached: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
-        while not reached():
-            await asyncio.sleep(0.001)
 
 
 async def read_all(spool: Spool, chunk_bytes: int = 1000) -> bytes:
@@ -100,7 +95,7 @@ async def test_a_waiting_reader_gets_a_small_append_at_once(spools: Spools) -> N
     async with asyncio.timeout(5):
         assert await anext(chunks) == b"early"
         waiting = asyncio.ensure_future(anext(chunks))
-        await until(lambda: spool._waiting_readers == 1)
+        await eventually(lambda: spool._waiting_readers == 1)
         await spool.append(b"late")
         assert await waiting == b"late"
     await chunks.aclose()
@@ -112,7 +107,7 @@ async def test_a_slow_sender_is_seen_to_progress(spools: Spools, monkeypatch: py
     monkeypatch.setattr("streamsrv.storage.spool.FLUSH_SECONDS", 0.0)
     spool = await spools.create("a")
     await spool.append(b"some")
-    await until(lambda: spool.size == 4)
+    await eventually(lambda: spool.size == 4)
     await spool.abort()
 
 
@@ -124,7 +119,7 @@ async def test_small_appends_are_written_together(spools: Spools, monkeypatch: p
     monkeypatch.setattr(spool, "_write_pieces", lambda pieces: writes.append(sum(map(len, pieces))) or writes[-1])
     for _ in range(4 * 64):
         await spool.append(bytes(16 << 10))
-        await until(lambda: spool._write is None)
+        await eventually(lambda: spool._write is None)
     assert writes == [MIB] * 4
     await spool.abort()
 
@@ -137,7 +132,7 @@ async def test_head(spools: Spools) -> None:
     async with asyncio.timeout(5):
         assert await waiting == b"abcde"
         long = asyncio.ensure_future(spool.head(100))
-        await until(lambda: spool._waiting_readers == 1)
+        await eventually(lambda: spool._waiting_readers == 1)
         await spool.end()
         assert await long == b"abcdefgh"
         assert [await spool.head(3, 2), await spool.head(9, 6), await spool.head(3, 99)] == [b"cde", b"gh", b""]
@@ -157,7 +152,7 @@ async def test_a_slow_disk_slows_the_sender(spools: Spools, slow_disk: SlowDisk)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(send())
-        await until(lambda: spool._pending_bytes >= MAX_PENDING_BYTES and slow_disk.writes > 0)
+        await eventually(lambda: spool._pending_bytes >= MAX_PENDING_BYTES and slow_disk.writes > 0)
         for _ in range(10):
             await asyncio.sleep(0)
         assert appended <= 1 + MAX_PENDING_BYTES // MIB
@@ -198,7 +193,7 @@ async def test_seal_is_the_end_for_readers_alone(spools: Spools, monkeypatch: py
     monkeypatch.setattr(os, "fsync", synced.append)
     spool = await spools.create("a")
     waiting = [asyncio.ensure_future(read_all(spool)), asyncio.ensure_future(spool.head(100))]
-    await until(lambda: spool._waiting_readers == 2)
+    await eventually(lambda: spool._waiting_readers == 2)
     await spool.append(b"sound" * 10)
     async with asyncio.timeout(5):
         await spool.seal()
@@ -222,7 +217,7 @@ async def test_seal_waits_for_the_disk(spools: Spools, slow_disk: SlowDisk) -> N
     await spool.append(bytes(MIB))
     await spool.append(b"last")
     sealing = asyncio.ensure_future(spool.seal())
-    await until(lambda: slow_disk.writes == 1)
+    await eventually(lambda: slow_disk.writes == 1)
     assert (spool.ended, sealing.done()) == (False, False)
     slow_disk.open.set()
     async with asyncio.timeout(5):
@@ -236,7 +231,7 @@ async def test_abort_removes_the_file_and_tells_readers(spools: Spools, tmp_path
     spool = await spools.create("a")
     await spool.append(b"sound")
     waiting = [asyncio.ensure_future(read_all(spool)), asyncio.ensure_future(spool.head(100))]
-    await until(lambda: spool.size == 5)
+    await eventually(lambda: spool.size == 5)
     await spool.abort()
     await spool.abort()
     outcomes = await asyncio.gather(*waiting, return_exceptions=True)
@@ -255,10 +250,10 @@ async def test_abort_waits_for_the_write_in_flight(spools: Spools, slow_disk: Sl
     spool = await spools.create("a")
     sending = asyncio.ensure_future(spool.append(bytes(4 * MIB)))
     second = asyncio.ensure_future(spool.append(bytes(4 * MIB)))
-    await until(lambda: slow_disk.writes == 1)
+    await eventually(lambda: slow_disk.writes == 1)
     second.cancel()
     aborting = asyncio.ensure_future(spool.abort())
-    await until(lambda: spool.aborted)
+    await eventually(lambda: spool.aborted)
     assert spools.get("a") is None
     with pytest.raises(Conflict):
         await spools.create("a")
@@ -342,7 +337,7 @@ async def test_no_descriptor_stays_open(spools: Spools, tmp_path: Path) -> None:
         await getattr(spool, finish)()
         spools.release("a")
         del spool
-        await until(lambda: descriptors(tmp_path) == [])
+        await eventually(lambda: descriptors(tmp_path) == [])
 
 
 async def test_a_beginning_that_is_cancelled_leaves_nothing(spools: Spools, tmp_path: Path) -> None:
@@ -354,9 +349,7 @@ async def test_a_beginning_that_is_cancelled_leaves_nothing(spools: Spools, tmp_
         beginning.cancel()
         with pytest.raises(asyncio.CancelledError):
             await beginning
-    async with asyncio.timeout(2):
-        while list((tmp_path / "spool").iterdir()) or descriptors(tmp_path):
-            await asyncio.sleep(0.01)
+    await eventually(lambda: not list((tmp_path / "spool").iterdir()) and not descriptors(tmp_path))
 
 
 async def test_names(spools: Spools) -> None:

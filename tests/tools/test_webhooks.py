@@ -5,7 +5,7 @@ import json
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 from support.canary import Canary, FakeNames, watch_connections
+from support.deadline import eventually
 
 from streamsrv.errors import DiskFull
 from streamsrv.jobs.job import Job, JobKind, JobStatus
@@ -122,15 +123,6 @@ async def delivering(
         yield
 
 
-async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(PATIENCE_SECONDS):
-        while True:
-            met = condition()
-            if met if isinstance(met, bool) else await met:
-                return
-            await asyncio.sleep(0.005)
-
-
 async def messages(store: SqliteJobStore) -> list[Message]:
     return await store.outbox.messages_of(SONG, "local")
 
@@ -141,7 +133,7 @@ async def settled(store: SqliteJobStore) -> list[Message]:
     async def nothing_waits() -> bool:
         return all(message.state != "waiting" for message in await messages(store))
 
-    await until(nothing_waits)
+    await eventually(nothing_waits)
     return await messages(store)
 
 
@@ -151,7 +143,7 @@ async def noted(store: SqliteJobStore, tries: int) -> Message:
     async def enough() -> bool:
         return len((await messages(store))[0].deliveries) >= tries
 
-    await until(enough)
+    await eventually(enough)
     return (await messages(store))[0]
 
 
@@ -202,10 +194,10 @@ async def test_a_try_that_nobody_noted_is_made_again(path: Path, receiver: Recei
             "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.deliveries BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         async with delivering(store.outbox):
-            await until(lambda: receiver.hits == 1)
+            await eventually(lambda: receiver.hits == 1)
             with suppress(TimeoutError):
                 async with asyncio.timeout(0.2):  # nothing more comes
-                    await until(lambda: receiver.hits > 1)
+                    await eventually(lambda: receiver.hits > 1)
     async with make_store(path) as store, delivering(store.outbox):
         await settled(store)
     first = receiver.taken[0]
@@ -384,7 +376,7 @@ async def test_a_song_that_goes_takes_its_message_along(store: SqliteJobStore, r
     receiver.statuses = [None, 200]
     await owe(store, receiver.url(), "one")
     async with delivering(store.outbox, limits=WebhookLimits(delays_seconds=(0.01,), try_seconds=2)):
-        await until(lambda: receiver.hits == 1)
+        await eventually(lambda: receiver.hits == 1)
         await store.remove("job of one")
         await owe(store, receiver.url(), "two")
         await settled(store)
@@ -462,7 +454,7 @@ async def test_a_slow_receiver_holds_up_only_itself(store: SqliteJobStore, recei
         await owe(store, slow.url(), *(f"slow {number}" for number in range(100)))
         await owe(store, receiver.url(), "quick")
         async with delivering(store.outbox, limits=WebhookLimits(at_once=2)):
-            await until(lambda: receiver.taken == ["msg_quick"])
+            await eventually(lambda: receiver.taken == ["msg_quick"])
         assert slow.hits == 1
 
 
@@ -475,7 +467,7 @@ async def test_stopping_waits_for_nobody(path: Path, receiver: Receiver) -> None
     async with make_store(path) as store:
         await owe(store, receiver.url(), "one")
         async with delivering(store.outbox):
-            await until(lambda: receiver.hits == 1)
+            await eventually(lambda: receiver.hits == 1)
             began = time.monotonic()
         assert time.monotonic() - began < 1
         (message,) = await messages(store)
