@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 import pytest
-from acceptance.tidy import assert_tidy
 from support.server import Server, serving
+from support.traces.tidy import assert_tidy
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,6 @@ import re
 import struct
 import subprocess
 import time
-import uuid
 import wave
 from collections.abc import Callable, Iterator
 from io import BytesIO
@@ -14,12 +13,13 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 import requests
-from acceptance.tidy import assert_tidy
-from acceptance.wire import BOUNDARY, FORM_TYPE, Reply, ask, closed, file_part, text_part
 from support.deadline import until
-from support.folders import below
 from support.server import Server, serving
 from support.sound import FFMPEG, decode, tone
+from support.traces.files import files_of
+from support.traces.tidy import assert_tidy
+from support.wire.messages import BOUNDARY, FORM_TYPE, Reply, closed, file_part, new_id, text_part
+from support.wire.upload import ask
 
 SUBMIT = "/v1/stream/transcode"
 OPTIONS = text_part("codec", "mp3")
@@ -148,8 +148,10 @@ def assert_nothing_of(server: Server, job_id: str) -> None:
 
     def left() -> list[object]:
         parts = [server.playlist(job_id, name) for name in ("segment_00001.ts", "init.mp4")]
-        files = [path for path in below(server.data_dir) if job_id in str(path.relative_to(server.data_dir))]
-        return [*files, *(url for url in parts if requests.get(url, timeout=30).status_code not in (400, 404))]
+        return [
+            *files_of(server.data_dir, job_id),
+            *(url for url in parts if requests.get(url, timeout=30).status_code not in (400, 404)),
+        ]
 
     until(lambda: not left(), seconds=5, what=left)
 
@@ -159,7 +161,7 @@ def assert_nothing_of(server: Server, job_id: str) -> None:
 def test_what_is_no_song_is_refused_in_words(server: Server, tmp_path: Path, name: str, order: str) -> None:
     """Each is a 400 or a Failed job whose words a person understands, whether it was read as it came or later."""
     filename, make, words = FILES[name]
-    file, job_id = file_part(filename, make(tmp_path)), str(uuid.uuid4())
+    file, job_id = file_part(filename, make(tmp_path)), new_id()
     body = closed(OPTIONS, file) if order == "options first" else closed(file, OPTIONS)
     text = told(server, ask(server, "POST", f"{SUBMIT}?job_id={job_id}", body), job_id)
     assert re.search(words, text), text
@@ -190,7 +192,7 @@ def strict_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.mark.parametrize("order", ["options first", "file first"])
 def test_a_bomb_that_hides_its_length_is_stopped(strict_server: Server, order: str) -> None:
     """A day of silence that doesn't say so is decoded as far as the server's limit, and no further."""
-    bomb, job_id = file_part("song.flac", silent_flac(DAY_SECONDS, stated=False)), str(uuid.uuid4())
+    bomb, job_id = file_part("song.flac", silent_flac(DAY_SECONDS, stated=False)), new_id()
     body = closed(OPTIONS, bomb) if order == "options first" else closed(bomb, OPTIONS)
     begun = time.monotonic()
     text = told(strict_server, ask(strict_server, "POST", f"{SUBMIT}?job_id={job_id}", body), job_id)
@@ -274,7 +276,7 @@ FORMS: dict[str, tuple[bytes, str, str]] = {
 def test_bad_forms_are_400_in_words(server: Server, name: str) -> None:
     """Each is a 400 that says what is wrong and, where there is a choice, what is possible."""
     body, content_type, words = FORMS[name]
-    job_id = str(uuid.uuid4())
+    job_id = new_id()
     reply = ask(server, "POST", f"{SUBMIT}?job_id={job_id}", body, content_type)
     assert (reply.status, reply.headers["content-type"]) == (400, "application/problem+json")
     assert re.search(words, reply.document["detail"]), reply.document
@@ -327,7 +329,7 @@ def test_paths_lead_nowhere(server: Server, place: str, path: str) -> None:
 
 def test_a_taken_name_is_409_and_free_after_a_failure(server: Server, tmp_path: Path) -> None:
     """`?job_id=` is a conflict while it is somebody's, and can be used again after an upload that was refused."""
-    song, job_id = tone(tmp_path / "song.wav", seconds=2), str(uuid.uuid4())
+    song, job_id = tone(tmp_path / "song.wav", seconds=2), new_id()
     target = f"{SUBMIT}?job_id={job_id}"
     assert ask(server, "POST", target, closed(file_part("song.wav", b"no sound"))).status == 400
     assert server.job(job_id)["status"] == "Failed"

@@ -3,14 +3,15 @@
 import json
 import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 import requests
 from standardwebhooks import Webhook
 from support.deadline import until
+from support.neighbours.answering import Answer, Asked, answering
 from support.server import Server, free_port, serving
 from support.songs import ended_song, get_song, send_song, song_environment, song_repo, song_when
 from support.sound import tone
@@ -20,45 +21,36 @@ SECONDS = 1.5
 PATIENCE_SECONDS = 40.0
 
 
-class Receiver(ThreadingHTTPServer):
+class Receiver:
     """Answers with one status after the other, the last one from then on; 0 is no answer at all."""
-
-    daemon_threads = True
 
     def __init__(self, *statuses: int) -> None:
         self.statuses = list(statuses)
         self.came: list[tuple[int, str, dict[str, Any]]] = []
-        self.released = threading.Event()
-        super().__init__(("127.0.0.1", 0), _Handler)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        self.port = 0
+        self._released = threading.Event()
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}/callback"
+        return f"http://127.0.0.1:{self.port}/callback"
 
-    def close(self) -> None:
-        self.released.set()
-        self.shutdown()
-        self.server_close()
+    @contextmanager
+    def serving(self) -> Iterator[Self]:
+        with answering(self._answer) as address:
+            self.port = int(address.rpartition(":")[2])
+            try:
+                yield self
+            finally:
+                self._released.set()
 
-
-class _Handler(BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        receiver = self.server
-        assert isinstance(receiver, Receiver)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        said = Webhook(SECRET).verify(body, dict(self.headers.items()))  # raises for a wrong signature
-        status = receiver.statuses.pop(0) if len(receiver.statuses) > 1 else receiver.statuses[0]
-        receiver.came.append((status, self.headers["webhook-id"], said))
-        if not status:
-            receiver.released.wait(PATIENCE_SECONDS)
-            return
-        self.send_response(status)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        """Says nothing."""
+    def _answer(self, asked: Asked) -> Answer | None:
+        said = Webhook(SECRET).verify(asked.body, dict(asked.headers))  # raises for a wrong signature
+        status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
+        self.came.append((status, asked.headers["webhook-id"], said))
+        if status:
+            return Answer(status)
+        self._released.wait(PATIENCE_SECONDS)
+        return None
 
 
 @pytest.fixture(scope="module")
@@ -75,9 +67,8 @@ def song(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver(500, 500, 0, 200)
-    yield receiver
-    receiver.close()
+    with Receiver(500, 500, 0, 200).serving() as receiver:
+        yield receiver
 
 
 def environment(repo: Path, *, allow: str = "127.0.0.1", retry_seconds: str = "0.2,0.2,0.2,0.2") -> dict[str, str]:
@@ -121,8 +112,7 @@ class TestDelivery:
 
     def test_tracks_and_replay(self, repo: Path, song: Path, tmp_path: Path) -> None:
         """What a callback names can be fetched, a second submission is told at once, and each can be sent again."""
-        receiver = Receiver(200)
-        with serving(tmp_path / "data", environment=environment(repo)) as server:
+        with Receiver(200).serving() as receiver, serving(tmp_path / "data", environment=environment(repo)) as server:
             name = send_song(server, song, callback_url=receiver.url)
             callback = settled(server, name)
             urls = receiver.came[0][2]["data"]["tracks"]
@@ -139,16 +129,13 @@ class TestDelivery:
             assert len(attempts[0]) == 2
             unknown = requests.post(f"{server.url}/apiv1/song/{name}/callbacks/msg_0", timeout=30)
             assert unknown.status_code == 404
-        receiver.close()
 
     def test_failed_song(self, repo: Path, song: Path, tmp_path: Path) -> None:
         """Who asked for a song that can't be separated is told so, with the reason."""
-        receiver = Receiver(200)
-        with serving(tmp_path / "data", environment=environment(repo)) as server:
+        with Receiver(200).serving() as receiver, serving(tmp_path / "data", environment=environment(repo)) as server:
             name = send_song(server, song, callback_url=receiver.url, model="deadly")
             assert ended_song(server, name)["status"] == "Failed"
             settled(server, name)
-        receiver.close()
         said = receiver.came[0][2]
         assert (said["type"], said["data"]["tracks"]) == ("song.failed", {})
         assert "ends the process" in said["data"]["error"]
@@ -162,7 +149,7 @@ class TestDelivery:
                 timeout=60,
             )
             assert literal.status_code == 400
-            name = send_song(server, song, callback_url=f"http://localhost:{receiver.server_port}/callback")
+            name = send_song(server, song, callback_url=f"http://localhost:{receiver.port}/callback")
             callback = settled(server, name)
         assert callback["status"] == "gave up"
         assert len(callback["attempts"]) == 2

@@ -8,7 +8,6 @@ beginning, a few at a time; the tests then look at what came of each.
 import re
 import shutil
 import subprocess
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from typing import TypeVar
 import numpy as np
 import pytest
 import requests
-from acceptance.tidy import assert_tidy
-from acceptance.wire import Reply, Upload, ask, closed, file_part, text_part
 from support.server import Server
 from support.sound import FFMPEG, loudest_hertz
+from support.traces.tidy import assert_tidy
+from support.wire.conversion import Conversion, convert
+from support.wire.messages import Reply
 
 # The first test waits until all songs were sent and all that came back was decoded.
 pytestmark = pytest.mark.timeout(300)
@@ -192,7 +192,7 @@ def made(session_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
     with ThreadPoolExecutor(SENDERS) as pool:
         files = pool_map(pool, lambda name: make(name, folder), SONGS)
         early = pool_map(pool, lambda case: send_format_first(session_server, files[case[0]], *case), cases)
-        late = pool_map(pool, lambda case: send_file_first(session_server, files[case[0]], case[1]), LATE)
+        late = pool_map(pool, lambda case: convert(session_server, files[case[0]], case[1], late=True), LATE)
         sources = pool_map(pool, lambda name: listen(files[name], SONGS[name]), SONGS)
         played = [case for case in cases if early[case].status == 200]
         heard = pool_map(pool, lambda case: listen(save(early[case], folder, case), SONGS[case[0]]), played)
@@ -209,28 +209,16 @@ def pool_map(pool: ThreadPoolExecutor, work: Callable[[T], U], cases: Iterable[T
 
 def send_format_first(server: Server, file: Path, name: str, target: str) -> Reply:
     """Upload a song. Where that is possible, the second half is sent once the first one is being encoded."""
-    conversion_id = str(uuid.uuid4())
-    body = closed(text_part("format", target), file_part(file.name, file.read_bytes()))
-    with Upload(server, f"/convert?conversion_id={conversion_id}", body) as upload:
+    with Conversion(server, file, target) as conversion:
         if SONGS[name].live:
-            upload.send_slowly(max(0.5, HEAD_BYTES / len(body)), 0.95, until=lambda: is_read(server, conversion_id))
-        reply = upload.finish()
-    assert '"live_conversion_ended"' not in "".join(log_lines(server, conversion_id))
+            conversion.send_slowly(max(0.5, HEAD_BYTES / conversion.left), 0.95, until=conversion.is_read)
+        reply = conversion.finish()
+    assert '"live_conversion_ended"' not in "".join(log_lines(server, conversion.id))
     return reply
-
-
-def is_read(server: Server, conversion_id: str) -> bool:
-    """An upload is being read while it arrives."""
-    return any((server.data_dir / "scratch").glob(f"convert.{conversion_id}.live.*/source"))
 
 
 def log_lines(server: Server, conversion_id: str) -> list[str]:
     return [line for line in server.log.read_text().splitlines() if conversion_id in line]
-
-
-def send_file_first(server: Server, file: Path, target: str) -> Reply:
-    body = closed(file_part(file.name, file.read_bytes()), text_part("format", target))
-    return ask(server, "POST", "/convert", body)
 
 
 def save(reply: Reply, folder: Path, case: tuple[str, str]) -> Path:

@@ -18,9 +18,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from acceptance.wire import Reply, Upload, closed, file_part, text_part
 from support.server import Server
 from support.sound import FFMPEG, loudest_hertz
+from support.wire.conversion import Conversion
+from support.wire.messages import Reply
 
 HERTZ, RATE = 660.0, 44100
 SENDERS = 4
@@ -157,30 +158,21 @@ def picture_of(path: Path) -> bytes:
 
 def send(server: Server, file: Path, target: str, *, order: str = "format first", **options: str) -> Reply:
     """Convert a file. With the format first it goes in pieces; the last one once it is read while it arrives."""
-    conversion_id = str(uuid.uuid4())
-    fields = [text_part(name, value) for name, value in {"format": target, **options}.items()]
-    content = file_part(file.name, file.read_bytes())
-    parts = (*fields, content) if order == "format first" else (content, *fields)
-    body = closed(*parts)
-    with Upload(server, f"/convert?conversion_id={conversion_id}", body) as upload:
-        if order == "format first":
-            last = 1 - LAST_BYTES / len(body)
-            send_in_pieces(upload, last)
+    late = order == "file first"
+    with Conversion(server, file, target, late=late, **options) as conversion:
+        if not late:
+            last = 1 - LAST_BYTES / conversion.left
+            send_in_pieces(conversion, last)
             if file.suffix in LIVE:
-                upload.send_slowly(last, 1.0, until=partial(is_read, server, conversion_id), seconds=60.0)
-        return upload.finish()
+                conversion.send_slowly(last, 1.0, until=conversion.is_read, seconds=60.0)
+        return conversion.finish()
 
 
-def send_in_pieces(upload: Upload, last: float) -> None:
+def send_in_pieces(conversion: Conversion, last: float) -> None:
     """Send all but the last part, a piece at a time."""
     for share in np.linspace(last / PIECES, last, PIECES):
-        upload.send_until(share)
+        conversion.send_until(float(share))
         time.sleep(PAUSE_SECONDS)  # this is how a slow sender sends
-
-
-def is_read(server: Server, conversion_id: str) -> bool:
-    """An upload is being read while it arrives."""
-    return any((server.data_dir / "scratch").glob(f"convert.{conversion_id}.live.*/source"))
 
 
 def convert(server: Server, file: Path, target: str, **options: str) -> Path:

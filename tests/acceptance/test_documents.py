@@ -10,35 +10,25 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import m3u8
 import pytest
 import requests
-from acceptance.tidy import assert_tidy
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from support.checkout import ROOT
+from support.neighbours.answering import Answer, Asked, answering
 from support.player import play
 from support.server import Server, free_port, serving
+from support.snippets import claim_port, read_snippets
 from support.sound import decode, loudest_hertz, tone
+from support.traces.tidy import assert_tidy
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = [
-    (Path(__file__).parent / "snippets" / name).read_text(encoding="utf-8")
-    for name in ("streaming.md", "conversion.md")
-]
-SNIPPETS = dict(
-    block
-    for document in DOCUMENTS
-    for block in re.findall(r"^## ([^\n]+)\n\n```\w+\n(.*?)^```$", document, re.MULTILINE | re.DOTALL)
-)
+SNIPPETS = read_snippets("streaming.md", "conversion.md")
 
 URL = "http://localhost:8082"
 PAGE = "http://localhost:5176"
@@ -51,16 +41,6 @@ CHROMIUM = "/usr/bin/chromium"
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FLAGS += ["--disable-component-update", "--disable-sync", "--mute-audio"]
 FLAGS += ["--autoplay-policy=no-user-gesture-required"]
-
-
-def claim_port(port: int) -> None:
-    """Say clearly that a port which the document names is taken."""
-    with closing(socket.socket()) as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError as error:
-            pytest.fail(f"The document's code uses port {port}, and another program has it: {error}", pytrace=False)
 
 
 @pytest.fixture(scope="module")
@@ -180,33 +160,15 @@ def test_node_example(documented: Server, folder: Path) -> None:
     assert_plays(printed.removeprefix("Manifest: ").strip(), folder)
 
 
-class PageServer(ThreadingHTTPServer):
-    """What Vite serves while somebody develops a page: the page, its one module, hls.js and the song."""
-
-    files: dict[str, tuple[str, bytes]]
-
-
-class PageHandler(BaseHTTPRequestHandler):
-    server: PageServer
-
-    def do_GET(self) -> None:
-        media_type, body = self.server.files.get(self.path, ("text/plain", b""))
-        self.send_response(200 if self.path in self.server.files else 404)
-        self.send_header("Content-Type", media_type)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+Files = dict[str, tuple[str, bytes]]
 
 
 @pytest.fixture(scope="module")
-def page_server(song: Path) -> Iterator[PageServer]:
+def page_files(song: Path) -> Iterator[Files]:
+    """What Vite serves while somebody develops a page: the page, its one module, hls.js and the song."""
     claim_port(5176)
     hls = (ROOT / "node_modules" / "hls.js" / "dist" / "hls.mjs").read_bytes()
-    server = PageServer(("127.0.0.1", 5176), PageHandler)
-    server.files = {
+    files: Files = {
         "/favicon.ico": ("image/x-icon", b""),
         "/hls.mjs": ("text/javascript", hls),
         "/audio.wav": ("audio/wav", song.read_bytes()),
@@ -216,12 +178,13 @@ def page_server(song: Path) -> Iterator[PageServer]:
             b'<audio id="audio"></audio><script type="module" src="/snippet.mjs"></script>',
         ),
     }
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+
+    def answer(asked: Asked) -> Answer:
+        media_type, body = files.get(asked.path, ("text/plain", b""))
+        return Answer(200 if asked.path in files else 404, {"Content-Type": media_type}, body)
+
+    with answering(answer, port=5176):
+        yield files
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +200,7 @@ class Tab:
     """A browser's tab that runs a snippet, with all that it wrote to its console."""
 
     page: Page
-    files: dict[str, tuple[str, bytes]]
+    files: Files
     said: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
 
@@ -259,9 +222,9 @@ class Tab:
 
 
 @pytest.fixture
-def tab(browser: Browser, page_server: PageServer) -> Iterator[Tab]:
+def tab(browser: Browser, page_files: Files) -> Iterator[Tab]:
     context = browser.new_context()
-    tab = Tab(context.new_page(), page_server.files)
+    tab = Tab(context.new_page(), page_files)
     tab.page.on("console", tab.note)
     tab.page.on("pageerror", lambda error: tab.errors.append(str(error)))
     yield tab

@@ -21,7 +21,7 @@ import pytest_asyncio
 import requests
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from support.canary import Canary, FakeNames, watch_connections
+from support.neighbours.canary import Canary, FakeNames, watch_connections
 from support.sound import tone
 
 from streamsrv.app import create_app

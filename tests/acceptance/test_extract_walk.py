@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import requests
-from acceptance.films import FILMS, Grid, Library, decode
 from support.deadline import until
+from support.films import FILMS, Grid, Library, decode
 from support.server import ENDED, Server, serving
 from support.sound import FFMPEG
 

@@ -6,7 +6,6 @@ All songs are made and sent at the beginning, a few at a time; the tests then lo
 
 import re
 import subprocess
-import uuid
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ import m3u8
 import numpy as np
 import pytest
 import requests
-from acceptance.tidy import assert_tidy
-from acceptance.wire import Upload, closed, file_part, text_part
 from support.player import play
 from support.server import Server
 from support.sound import FFMPEG, loudest_hertz
+from support.traces.tidy import assert_tidy
+from support.wire.messages import new_id
+from support.wire.stream import StreamUpload
 
 # The first test waits until all songs were sent and all jobs ended.
 pytestmark = pytest.mark.timeout(300)
@@ -125,21 +125,14 @@ def made(session_server: Server, tmp_path_factory: pytest.TempPathFactory) -> It
 
 def send(server: Server, file: Path, name: str, codec: str, order: str) -> str:
     """Upload a song. With options first it goes slowly from its half on, until the first half is being decoded."""
-    job_id = str(uuid.uuid4())
-    option, content = text_part("codec", codec), file_part(file.name, file.read_bytes())
-    parts = (option, content) if order == "options first" else (content, option)
-    with Upload(server, f"/v1/stream/transcode?job_id={job_id}", closed(*parts)) as upload:
-        if order == "options first" and SONGS[name].live:
-            upload.send_slowly(0.5, 0.9, until=lambda: is_processing(server, job_id))
+    late = order == "file first"
+    with StreamUpload(server, new_id(), file, {"codec": codec}, late=late) as upload:
+        if SONGS[name].live and not late:
+            upload.send_slowly(0.5, 0.9, until=upload.is_processing)
         reply = upload.finish()
     assert reply.status == 200, reply
-    server.ended(job_id)
-    return job_id
-
-
-def is_processing(server: Server, job_id: str) -> bool:
-    reply = requests.get(f"{server.url}/v1/stream/job/{job_id}", timeout=30)
-    return reply.status_code == 200 and reply.json()["status"] == "Processing"
+    server.ended(upload.job_id)
+    return upload.job_id
 
 
 def fetch_parts(url: str) -> list[bytes]:

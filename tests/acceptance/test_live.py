@@ -3,7 +3,6 @@
 import json
 import subprocess
 import time
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
@@ -15,13 +14,14 @@ import m3u8
 import numpy as np
 import pytest
 import requests
-from acceptance.tidy import assert_tidy
-from acceptance.wire import Upload, closed, file_part, text_part
 from support.deadline import until
-from support.folders import below
 from support.player import play
 from support.server import ENDED, Server, serving
 from support.sound import FFMPEG, decode, loudest_hertz, tone
+from support.traces.files import files_of
+from support.traces.tidy import assert_tidy
+from support.wire.messages import new_id
+from support.wire.stream import StreamUpload
 
 SECONDS, HERTZ, RATE = 40.0, 660.0, 44100
 CANCEL_SECONDS = 2.0
@@ -53,17 +53,6 @@ def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tone(tmp_path_factory.mktemp("song") / "long.flac", seconds=180)
 
 
-def start_upload(server: Server, file: Path, job_id: str, **options: str) -> Upload:
-    """A named upload that has only been announced: its options go first."""
-    parts = [text_part(name, value) for name, value in options.items()]
-    body = closed(*parts, file_part(file.name, file.read_bytes()))
-    return Upload(server, f"/v1/stream/transcode?job_id={job_id}", body)
-
-
-def new_id() -> str:
-    return str(uuid.uuid4())
-
-
 def find_job(server: Server, job_id: str) -> dict[str, Any] | None:
     reply = requests.get(f"{server.url}/v1/stream/job/{job_id}", timeout=30)
     return reply.json() if reply.status_code == 200 else None
@@ -85,15 +74,11 @@ def plays(server: Server, job_id: str) -> bool:
     return job is not None and job["live_url"] is not None
 
 
-def files_of(server: Server, job_id: str) -> list[Path]:
-    return [path for path in below(server.data_dir) if job_id in str(path.relative_to(server.data_dir))]
-
-
 def assert_files_go(server: Server, job_id: str, *, seconds: float) -> None:
     """Within so long there is no file of the job, and no process that works."""
 
     def left() -> list[object]:
-        return [*files_of(server, job_id), *server.children()]
+        return [*files_of(server.data_dir, job_id), *server.children()]
 
     until(lambda: not left(), seconds=seconds, what=left)
 
@@ -102,7 +87,7 @@ def test_a_song_is_heard_while_it_is_sent(server: Server, song: Path, tmp_path: 
     """A named upload is listed from its first bytes on; live.m3u8 waits for the first segment, then plays and grows."""
     job_id = new_id()
     url = server.playlist(job_id, "live.m3u8")
-    with start_upload(server, song, job_id, codec="flac") as upload, ThreadPoolExecutor(1) as pool:
+    with StreamUpload(server, job_id, song, {"codec": "flac"}) as upload, ThreadPoolExecutor(1) as pool:
         upload.send_until(0.01)
         assert await_job(server, job_id, lambda _: True)["phase"] == "uploading"
         assert server.jobs()[0]["id"] == job_id
@@ -127,7 +112,7 @@ def test_a_song_is_heard_while_it_is_sent(server: Server, song: Path, tmp_path: 
 def test_progress_follows_the_upload(server: Server, song: Path) -> None:
     """Progress grows with the bytes that have come, never falls, and is 100 only at the end."""
     job_id, seen = new_id(), [0.0]
-    with start_upload(server, song, job_id, quality_profile="low") as upload:
+    with StreamUpload(server, job_id, song, {"quality_profile": "low"}) as upload:
         upload.send_until(0.1)
         for share in (0.25, 0.5, 0.75):
             last = seen[-1]
@@ -149,7 +134,7 @@ def progress_of(server: Server, job_id: str, seen: list[float]) -> float:
 def test_a_player_follows_the_upload_to_its_end(server: Server, song: Path) -> None:
     """ffmpeg as a player opens live.m3u8 while the song is sent, and has heard each sample when it has ended."""
     job_id = new_id()
-    with start_upload(server, song, job_id, codec="flac") as upload, ThreadPoolExecutor(1) as pool:
+    with StreamUpload(server, job_id, song, {"codec": "flac"}) as upload, ThreadPoolExecutor(1) as pool:
         upload.send_slowly(0.2, 0.6, until=lambda: plays(server, job_id))
         player = pool.submit(follow, server.playlist(job_id, "live.m3u8"))
         upload.send_slowly(0.6, 0.9, until=lambda: server.job(job_id)["progress"] > 50)
@@ -169,7 +154,7 @@ def follow(url: str) -> np.ndarray:
 def test_a_client_that_leaves_takes_its_job_along(server: Server, song: Path, options: dict[str, str]) -> None:
     """An upload that breaks off ends Failed, in words; its files and ffmpeg go, and its name is free again."""
     job_id = new_id()
-    with start_upload(server, song, job_id, **options) as upload:
+    with StreamUpload(server, job_id, song, options) as upload:
         if options:
             upload.send_slowly(0.3, 0.8, until=lambda: plays(server, job_id))
         else:
@@ -187,9 +172,9 @@ def test_a_client_that_leaves_takes_its_job_along(server: Server, song: Path, op
 def test_one_name_is_one_upload(server: Server, song: Path) -> None:
     """While an upload arrives its name is taken: a second one is told so, and the first goes on as if nothing was."""
     job_id = new_id()
-    with start_upload(server, song, job_id, codec="flac") as upload:
+    with StreamUpload(server, job_id, song, {"codec": "flac"}) as upload:
         upload.send_slowly(0.3, 0.8, until=lambda: plays(server, job_id))
-        with start_upload(server, song, job_id, codec="aac") as second:
+        with StreamUpload(server, job_id, song, {"codec": "aac"}) as second:
             reply = second.finish()
         assert (reply.status, reply.document["type"]) == (409, "/problems/conflict")
         assert plays(server, job_id)
@@ -207,7 +192,7 @@ def test_cancelled_within_two_seconds(server: Server, song: Path, long_song: Pat
         begun = time.monotonic()
         assert requests.delete(f"{server.url}/v1/stream/job/{job_id}", timeout=30).status_code == 202
         assert server.ended(job_id, seconds=CANCEL_SECONDS)["status"] == "Cancelled"
-        until(lambda: not files_of(server, job_id), seconds=begun + CANCEL_SECONDS - time.monotonic())
+        until(lambda: not files_of(server.data_dir, job_id), seconds=begun + CANCEL_SECONDS - time.monotonic())
         if upload is not None:
             reply = upload.reply()
             assert (reply.status, reply.document["type"]) == (409, "/problems/conflict")
@@ -222,7 +207,7 @@ def test_cancelled_within_two_seconds(server: Server, song: Path, long_song: Pat
 
 def cancellable(
     server: Server, stack: ExitStack, when: str, job_id: str, song: Path, long_song: Path
-) -> tuple[Upload | None, list[str]]:
+) -> tuple[StreamUpload | None, list[str]]:
     """Bring the job to where it is to be cancelled; gives its upload, if that goes on, and jobs before it."""
     if when == "queued":
         before = server.submit(long_song)
@@ -234,7 +219,7 @@ def cancellable(
         await_job(server, job_id, lambda job: job["phase"] == "working" and job["live_url"] is not None)
         return None, []
     options = {"codec": "mp3"} if when == "encoded as it comes" else {}
-    upload = stack.enter_context(start_upload(server, song, job_id, **options))
+    upload = stack.enter_context(StreamUpload(server, job_id, song, options))
     upload.send_slowly(0.3, 0.8, until=lambda: plays(server, job_id) or not options)
     await_job(server, job_id, lambda job: job["phase"] == "uploading")
     return upload, []
@@ -285,7 +270,7 @@ def test_events_go_on_where_they_broke_off(server: Server, long_song: Path) -> N
 def test_events_tell_of_an_upload(server: Server, song: Path) -> None:
     """A listener sees an upload from its arrival to its end: uploading, working or waiting, ended."""
     job_id = new_id()
-    with start_upload(server, song, job_id, codec="opus") as upload, ThreadPoolExecutor(1) as pool:
+    with StreamUpload(server, job_id, song, {"codec": "opus"}) as upload, ThreadPoolExecutor(1) as pool:
         upload.send_until(0.05)
         await_job(server, job_id, lambda _: True)
         heard = pool.submit(listen, server, job_id)

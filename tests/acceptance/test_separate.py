@@ -14,9 +14,7 @@ from zipfile import ZipFile
 
 import pytest
 import requests
-from acceptance.tidy import TIDY_SECONDS
 from support.deadline import until
-from support.folders import below
 from support.server import ENDED, Server
 from support.songs import (
     RATE,
@@ -32,6 +30,8 @@ from support.songs import (
     tracks_of,
 )
 from support.sound import decode
+from support.traces.files import below
+from support.traces.tidy import TIDY_SECONDS
 
 SECONDS = 2.0
 WINDOW_SECONDS = 0.4

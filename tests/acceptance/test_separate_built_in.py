@@ -2,9 +2,8 @@
 
 import json
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 import requests
 from support.deadline import until
 from support.models import save_bag, save_safe, small_model
+from support.neighbours.answering import Answer, Asked, answering
 from support.server import Server, serving
 from support.songs import completed_song, ended_song, get_song, music, send_song, track_bytes
 
@@ -107,43 +107,20 @@ class Hub:
 
     @contextmanager
     def serving(self) -> Iterator[str]:
-        hub = self
+        with answering(self._answer) as address:
+            try:
+                yield address
+            finally:
+                self.open.set()
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                hub.answer(self)
-
-            def do_GET(self) -> None:
-                self.wfile.write(hub.answer(self))
-
-            def log_message(self, *_: object) -> None:
-                """Say nothing."""
-
-        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            self.open.set()
-            server.shutdown()
-            thread.join()
-            server.server_close()
-
-    def answer(self, request: BaseHTTPRequestHandler) -> bytes:
-        self.asked.append(request.path)
+    def _answer(self, asked: Asked) -> Answer:
+        self.asked.append(asked.path)
         self.open.wait(GIVEN_UP_SECONDS)
-        file = self._files / request.path.removeprefix("/adefossez/HTDemucs/resolve/main/")
+        file = self._files / asked.path.removeprefix("/adefossez/HTDemucs/resolve/main/")
         if not file.is_file():  # its library asks for other things, too
-            request.send_error(404)
-            return b""
+            return Answer(404)
         body = file.read_bytes()
-        headers: Mapping[str, object] = {"X-Repo-Commit": COMMIT, "ETag": f'"{len(body):040}"'}
-        request.send_response(200)
-        for name, value in {**headers, "Content-Length": len(body)}.items():
-            request.send_header(name, str(value))
-        request.end_headers()
-        return body
+        return Answer(headers={"X-Repo-Commit": COMMIT, "ETag": f'"{len(body):040}"'}, body=body)
 
 
 def test_the_better_model_comes_by_itself(start: Start, tmp_path: Path) -> None:

@@ -11,29 +11,23 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http import HTTPStatus
 from pathlib import Path
 
 import numpy as np
 import pytest
 import requests
-from acceptance.test_documents import claim_port
 from support.deadline import until
+from support.neighbours.answering import Answer, Asked, answering
 from support.performed import performed, written
 from support.server import Server, serving
+from support.snippets import claim_port, read_snippets
 from support.songs import RATE, WORLD, completed_song
 from support.sound import decode
 
-SNIPPETS = dict(
-    re.findall(
-        r"^## ([^\n]+)\n\n```\w+\n(.*?)^```$",
-        (Path(__file__).parent / "snippets" / "separation.md").read_text(encoding="utf-8"),
-        re.MULTILINE | re.DOTALL,
-    )
-)
+SNIPPETS = read_snippets("separation.md")
 URL = "http://localhost:5000"
 SECONDS = 10.0
 # Correlation; of the same sound it is 1.
@@ -45,41 +39,23 @@ class Example:
     """What came to example.com."""
 
     port: int = 0
-    calls: list[tuple[str, str | None, bytes]] = field(default_factory=list)
-    came: threading.Condition = field(default_factory=threading.Condition)
+    calls: list[Asked] = field(default_factory=list)
 
-    def call(self, path: str, seconds: float = 20.0) -> tuple[str | None, bytes]:
-        """The first POST to that path, once it has come: what it said its host was, and its body."""
-        with self.came:
-            assert self.came.wait_for(lambda: any(call[0] == path for call in self.calls), seconds)
-            _, host, body = next(call for call in self.calls if call[0] == path)
-        return host, body
+    def note(self, asked: Asked) -> Answer:
+        self.calls.append(asked)
+        return Answer(HTTPStatus.NO_CONTENT)
+
+    def call(self, path: str) -> Asked:
+        """The first request of that path, once it has come."""
+        return until(lambda: next((call for call in self.calls if call.path == path), None))
 
 
 @pytest.fixture(scope="module")
 def example() -> Iterator[Example]:
     found = Example()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            with found.came:
-                found.calls.append((self.path, self.headers["Host"], body))
-                found.came.notify_all()
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    found.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with answering(found.note) as address:
+        found.port = int(address.rpartition(":")[2])
+        yield found
 
 
 @pytest.fixture(scope="module")
@@ -147,9 +123,9 @@ def test_the_queue_is_a_list_of_hashes(documented: Server, separated: Separated)
 
 def test_the_callback_is_called(documented: Server, separated: Separated, example: Example) -> None:
     """The documents' callback is told of the song, and of addresses at which each track is an MP3."""
-    host, body = example.call("/callback")
-    assert host == "example.com"
-    data = json.loads(body)["data"]
+    call = example.call("/callback")
+    assert (call.method, call.headers["Host"]) == ("POST", "example.com")
+    data = json.loads(call.body)["data"]
     assert (data["hash"], data["song_name"], data["status"]) == (separated.song, "example.mp3", "Completed")
     for url in data["tracks"].values():
         assert url.startswith(f"{URL}/apiv1/track/{separated.song}/")

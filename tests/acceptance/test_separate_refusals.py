@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 import requests
-from acceptance.wire import Upload, ask, closed, file_part, text_part
 from support.deadline import until
-from support.folders import below
 from support.models import tiny_repo
 from support.server import Server, serving
 from support.songs import music
+from support.traces.files import below
+from support.wire.messages import closed, file_part, text_part
+from support.wire.upload import Upload, ask
 
 MAX_BYTES = 200_000
 UNKNOWN = "0" * 64

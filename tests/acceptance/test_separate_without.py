@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 import requests
-from acceptance.tidy import TIDY_SECONDS
 from support.deadline import until
-from support.folders import below
 from support.server import Server, serving
 from support.songs import WORLD, ended_song, music, send_song
 from support.sound import decode
+from support.traces.files import below
+from support.traces.tidy import TIDY_SECONDS
 
 HIDDEN = "torch,demucs,safetensors,yaml,huggingface_hub"
 INSTALL = "pip install 'streamsrv[separate]'"

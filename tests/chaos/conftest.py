@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos.ground import assert_no_process
 from support.sound import tone
+from support.traces.processes import assert_no_process
 
 from streamsrv.media.child import end_strays
 

@@ -9,17 +9,15 @@ from operator import attrgetter
 from pathlib import Path
 
 import pytest
-from chaos.conversions import (
-    Conversion,
-    assert_nothing_left,
-    assert_works,
-    encoders,
-    no_fault_logged,
-)
-from chaos.ground import GONE_SECONDS, assert_no_process, await_kill, events, leftovers, processes_of, trapped
 from support.deadline import until
 from support.server import Server, serving
 from support.sound import tone
+from support.traces.files import leftovers
+from support.traces.log import events, no_fault_logged
+from support.traces.processes import GONE_SECONDS, assert_no_process, converters, processes_of
+from support.traces.tidy import assert_tidy
+from support.trouble.traps import await_kill, trapped
+from support.wire.conversion import Conversion, assert_converts
 
 READ_BYTES = 1 << 20
 # At this pace the system tells of megabytes that were taken less often than once in a second.
@@ -65,9 +63,9 @@ def shared_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def server(shared_server: Server, song: Path) -> Iterator[Server]:
     """The shared server. After the test nothing of it is left, and the next request works."""
     yield shared_server
-    assert_nothing_left(shared_server, seconds=GONE_SECONDS)
-    assert_works(shared_server, song)
-    assert_nothing_left(shared_server, seconds=GONE_SECONDS)
+    assert_tidy(shared_server, seconds=GONE_SECONDS)
+    assert_converts(shared_server, song)
+    assert_tidy(shared_server, seconds=GONE_SECONDS)
 
 
 # How far a conversion has come. Each begins one and brings it there.
@@ -93,10 +91,10 @@ def encoding_what_arrives(server: Server, song: Path) -> Conversion:
 def encoding_what_arrived(server: Server, song: Path) -> Conversion:
     """All has come, and the encoder that began before goes on."""
     conversion = encoding_what_arrives(server, song)
-    began = encoders(server.data_dir, conversion.id)
+    began = converters(server.data_dir, conversion.id)
     conversion.send()
     conversion.reach("encoding")
-    assert encoders(server.data_dir, conversion.id) == began
+    assert converters(server.data_dir, conversion.id) == began
     return conversion
 
 
@@ -104,7 +102,7 @@ def encoding_the_whole(server: Server, song: Path) -> Conversion:
     """All has come, and an encoder began then."""
     conversion = Conversion(server, song, "m4a", late=True)
     conversion.send()
-    until(lambda: encoders(server.data_dir, conversion.id), what=conversion.progress)
+    until(lambda: converters(server.data_dir, conversion.id), what=conversion.progress)
     assert conversion.progress()["phase"] == "encoding"
     return conversion
 
@@ -129,7 +127,7 @@ each_encoding = pytest.mark.parametrize("stage", ENCODING, ids=name_of)
 
 
 def the_encoder(server: Server, conversion: Conversion) -> int:
-    return encoders(server.data_dir, conversion.id)[0]
+    return converters(server.data_dir, conversion.id)[0]
 
 
 def what_the_server_started(server: Server, _conversion: Conversion) -> int:
@@ -147,8 +145,7 @@ def test_killed_encoder_is_a_500(
         os.kill(victim(server, conversion), signal.SIGKILL)
         with suppress(ConnectionError):  # it answers at once
             conversion.send()
-        answer = conversion.answer()
-    assert answer is not None
+        answer = conversion.reply()
     assert (answer.status, answer.whole) == (500, True), answer.body[:1000]
     assert answer.problem["type"] == "/problems/encoder-killed"
 
@@ -158,13 +155,12 @@ def test_encoder_that_is_told_to_stop_is_a_500(number: signal.Signals, server: S
     """An encoder that somebody tells to stop ends its file properly; that file isn't a reply either."""
     with encoding_the_whole(server, slow_song) as conversion:
         os.kill(the_encoder(server, conversion), number)
-        answer = conversion.answer()
-    assert answer is not None
+        answer = conversion.reply()
     assert (answer.status, answer.whole) == (500, True), answer.body[:1000]
 
 
 @each_stage
-@pytest.mark.parametrize("leave", [Conversion.close, Conversion.reset], ids=["closes", "resets"])
+@pytest.mark.parametrize("leave", [Conversion.leave, Conversion.reset], ids=["closes", "resets"])
 def test_client_that_leaves_takes_all_along(
     stage: Stage, leave: Callable[[Conversion], None], server: Server, slow_song: Path
 ) -> None:
@@ -173,7 +169,7 @@ def test_client_that_leaves_takes_all_along(
         with stage(server, slow_song) as conversion:
             assert leftovers(server.data_dir)
             leave(conversion)
-            assert_nothing_left(server, seconds=GONE_SECONDS)
+            assert_tidy(server, seconds=GONE_SECONDS)
         until(lambda: not conversion.progress(), seconds=GONE_SECONDS)
 
 
@@ -182,10 +178,10 @@ def test_client_that_leaves_the_queue(server: Server, slow_song: Path, song: Pat
     with encoding_the_whole(server, slow_song) as first, Conversion(server, song, "flac", late=True) as second:
         second.send()
         second.reach("waiting")
-        second.close()
+        second.leave()
         until(lambda: second.id not in str(leftovers(server.data_dir)), seconds=GONE_SECONDS)
         assert first.progress()["phase"] == "encoding"
-        assert encoders(server.data_dir) == encoders(server.data_dir, first.id) != []
+        assert converters(server.data_dir) == converters(server.data_dir, first.id) != []
 
 
 def test_killed_encoder_lets_the_next_one_begin(server: Server, slow_song: Path, song: Path) -> None:
@@ -194,8 +190,7 @@ def test_killed_encoder_lets_the_next_one_begin(server: Server, slow_song: Path,
         second.send()
         second.reach("waiting")
         os.kill(the_encoder(server, first), signal.SIGKILL)
-        answer = second.answer()
-    assert answer is not None
+        answer = second.reply()
     assert (answer.status, answer.whole) == (200, True)
 
 
@@ -206,12 +201,11 @@ def test_client_that_stops_reading_is_cut_off(data_dir: Path, long_song: Path, s
             conversion.send()
             assert conversion.begin_reply().status == 200
             until(lambda: not conversion.progress(), seconds=10)
-            assert_nothing_left(server, seconds=GONE_SECONDS)
-            answer = conversion.answer()
-            assert answer is not None
+            assert_tidy(server, seconds=GONE_SECONDS)
+            answer = conversion.reply()
             assert (answer.status, answer.whole) == (200, False)
         assert len([*events(server, "reply_cut")]) == 1
-        assert_works(server, song)
+        assert_converts(server, song)
 
 
 def test_client_that_reads_slowly_is_not_cut_off(data_dir: Path, long_song: Path) -> None:
@@ -232,8 +226,7 @@ def test_file_that_is_cut_while_it_is_sent(server: Server, slow_song: Path) -> N
     with replying(server, slow_song) as conversion:
         (file,) = (server.data_dir / "scratch").glob(f"convert.{conversion.id}*/*.wav")
         os.truncate(file, file.stat().st_size // 2)
-        answer = conversion.answer()
-    assert answer is not None
+        answer = conversion.reply()
     assert (answer.status, answer.whole) == (200, False)
     assert [*events(server, "reply_cut")]
 
@@ -243,12 +236,11 @@ def test_disk_that_fails_while_replying(data_dir: Path, long_song: Path, song: P
     with serving(data_dir, program=("-c", FAILING_DISK)) as server:
         with Conversion(server, long_song, "wav") as conversion:
             conversion.send()
-            answer = conversion.answer()
-        assert answer is not None
+            answer = conversion.reply()
         assert (answer.status, answer.whole) == (200, False)
         assert 0 < len(answer.body) <= int(answer.headers["Content-Length"]) // 2
-        assert_nothing_left(server, seconds=GONE_SECONDS)
-        assert_works(server, song)
+        assert_tidy(server, seconds=GONE_SECONDS)
+        assert_converts(server, song)
 
 
 def test_kill_9_of_the_server(data_dir: Path, slow_song: Path, song: Path) -> None:
@@ -292,8 +284,8 @@ def assert_next_server_works(data_dir: Path, song: Path) -> None:
     with serving(data_dir) as server:
         assert leftovers(data_dir) == []
         assert server.children() == []
-        assert_works(server, song)
-        assert_nothing_left(server, seconds=GONE_SECONDS)
+        assert_converts(server, song)
+        assert_tidy(server, seconds=GONE_SECONDS)
 
 
 @pytest.mark.parametrize("stage", [*ENCODING, replying], ids=name_of)
@@ -315,8 +307,7 @@ def test_server_that_stops_lets_a_short_conversion_end(data_dir: Path, long_song
     long = {"STREAMSRV_SERVER__SHUTDOWN_SECONDS": "30"}
     with serving(data_dir, environment=long) as server, encoding_the_whole(server, long_song) as conversion:
         server.child.terminate()
-        answer = conversion.answer()
-        assert answer is not None
+        answer = conversion.reply()
         assert (answer.status, answer.whole) == (200, True)
         assert server.child.wait(STOP_SECONDS) == 0
         assert leftovers(data_dir) == []

@@ -11,11 +11,13 @@ from typing import Self
 
 import pytest
 import requests
-from chaos.conversions import Answer, Conversion, assert_nothing_left, assert_works, no_fault_logged, program_of
-from chaos.ground import GONE_SECONDS, processes_of
-from support.deadline import until
 from support.server import Server, serving
 from support.sound import decode, tone
+from support.traces.log import no_fault_logged
+from support.traces.processes import GONE_SECONDS, processes_of, program_of, resident_kib
+from support.traces.tidy import assert_tidy
+from support.wire.conversion import Conversion, assert_converts
+from support.wire.messages import Reply
 
 CLIENTS = 100
 SECONDS = 1.5
@@ -23,7 +25,6 @@ MEMORY_MIB = 64
 LOOK_SECONDS = 0.05
 # Of many that wait for few places the last one waits long.
 PATIENCE_SECONDS = 100
-DROP_BYTES = 2 << 10
 # Samples of one frame at 48 kHz; those without a frame keep every sample.
 FRAMES = {"wav": 0, "flac": 0, "mp3": 1152, "m4a": 1024, "ogg": 2048, "opus": 960}
 FEW = {
@@ -61,7 +62,7 @@ def test_hundred_clients_at_once(
     """Each is answered correctly or by 503 with Retry-After; processes and memory are few, and others are served."""
     wishes = [wish_of(number, sources) for number in range(CLIENTS)]
     with serving(data_dir, environment=environment) as server, no_fault_logged(server):
-        assert_works(server, song)
+        assert_converts(server, song)
         with Watch(server) as seen:
             answers = all_at_once(server, wishes, song)
         busy = [answer for answer in answers if answer.status == 503]
@@ -72,8 +73,8 @@ def test_hundred_clients_at_once(
         assert seen.most["ffmpeg"] <= encoders
         assert seen.most["ffprobe"] <= places
         assert seen.grown_mib() < MEMORY_MIB
-        assert_nothing_left(server, seconds=GONE_SECONDS)
-        assert_works(server, song)
+        assert_tidy(server, seconds=GONE_SECONDS)
+        assert_converts(server, song)
 
 
 def wish_of(number: int, sources: list[Path]) -> Wish:
@@ -83,9 +84,9 @@ def wish_of(number: int, sources: list[Path]) -> Wish:
     return Wish(source, form, late=not slow and number // 2 % 2 == 0, slow=slow)
 
 
-def all_at_once(server: Server, wishes: list[Wish], song: Path) -> list[Answer]:
+def all_at_once(server: Server, wishes: list[Wish], song: Path) -> list[Reply]:
     """Let all clients begin together; meanwhile a stream is made and the server says that it is well."""
-    answers: dict[int, Answer] = {}
+    answers: dict[int, Reply] = {}
     gate = threading.Barrier(len(wishes) + 1)
 
     def ask(number: int, wish: Wish) -> None:
@@ -105,19 +106,16 @@ def all_at_once(server: Server, wishes: list[Wish], song: Path) -> list[Answer]:
     return [answers[number] for number in range(len(wishes))]
 
 
-def answer_to(server: Server, wish: Wish) -> Answer:
+def answer_to(server: Server, wish: Wish) -> Reply:
     with Conversion(server, wish.source, wish.form, late=wish.late, patience=PATIENCE_SECONDS) as conversion:
         with suppress(ConnectionError):  # it has been answered already
             if wish.slow:
                 conversion.send(conversion.left // 2)
-                until(lambda: conversion.progress().get("received_bytes", 1) or conversion.send(DROP_BYTES))
-            conversion.send()
-        answer = conversion.answer()
-    assert answer is not None
-    return answer
+                conversion.drip(lambda: conversion.progress().get("received_bytes", 1))
+        return conversion.finish()
 
 
-def assert_heard(served: list[tuple[Wish, Answer]], folder: Path) -> None:
+def assert_heard(served: list[tuple[Wish, Reply]], folder: Path) -> None:
     """Each got the format that it wanted, with all of its source's sound in it."""
     sent = {source: len(decode(source, channels=2)) for source in {wish.source for wish, _ in served}}
     got: dict[tuple[str, bytes], int] = {}
@@ -126,9 +124,7 @@ def assert_heard(served: list[tuple[Wish, Answer]], folder: Path) -> None:
         assert answer.headers["Content-Disposition"].startswith(f'attachment; filename="song.{wish.form}"')
         heard = wish.form, answer.body
         if heard not in got:
-            file = folder / f"heard.{wish.form}"
-            file.write_bytes(answer.body)
-            got[heard] = len(decode(file, channels=2))
+            got[heard] = len(decode(answer.saved(folder / f"heard.{wish.form}"), channels=2))
         assert abs(got[heard] - sent[wish.source]) <= FRAMES[wish.form], wish
 
 
@@ -139,10 +135,9 @@ class Watch:
         self.most: Counter[str] = Counter()
         self.live: set[str] = set()
         self._server = server
-        self._status = Path(f"/proc/{server.child.pid}/status")
         self._enough = threading.Event()
         self._thread = threading.Thread(target=self._look)
-        self._before_kib = self._kib("VmRSS")
+        self._before_kib = resident_kib(server.child.pid)
 
     def __enter__(self) -> Self:
         Path(f"/proc/{self._server.child.pid}/clear_refs").write_text("5")  # the peak is counted from here on
@@ -154,7 +149,7 @@ class Watch:
         self._thread.join()
 
     def grown_mib(self) -> float:
-        return (self._kib("VmHWM") - self._before_kib) / 1024
+        return (resident_kib(self._server.child.pid, "VmHWM") - self._before_kib) / 1024
 
     def _look(self) -> None:
         while not self._enough.wait(LOOK_SECONDS):
@@ -162,6 +157,3 @@ class Watch:
             converting = [command for command in commands if "/convert." in command]
             self.most |= Counter(map(program_of, converting))
             self.live |= {path.name for path in (self._server.data_dir / "scratch").glob("convert.*.live.*")}
-
-    def _kib(self, field: str) -> int:
-        return next(int(line.split()[1]) for line in self._status.read_text().splitlines() if line.startswith(field))

@@ -16,28 +16,18 @@ import m3u8
 import numpy as np
 import pytest
 import requests
-from chaos.ground import (
-    GONE_SECONDS,
-    Upload,
-    assert_clean,
-    assert_no_process,
-    await_kill,
-    digest,
-    encoders,
-    endings,
-    events,
-    files_of,
-    given_up,
-    leftovers,
-    new_id,
-    processes_of,
-    rows,
-    trapped,
-)
 from support.deadline import until
 from support.player import play
 from support.server import Server, free_port, serving
 from support.sound import decode
+from support.traces.files import assert_clean, assert_gone, digest, leftovers
+from support.traces.log import endings, events
+from support.traces.processes import GONE_SECONDS, assert_no_process, processes_of, segmenters
+from support.traces.rows import rows
+from support.trouble.starts import given_up
+from support.trouble.traps import await_kill, trapped
+from support.wire.messages import new_id
+from support.wire.stream import StreamUpload
 
 LAST = "segment_00003"
 FLAC = {"codec": "flac"}
@@ -73,7 +63,7 @@ KILLS = 20
 def test_upload_that_was_not_accepted_fails(trap: str, data_dir: Path, song: Path) -> None:
     """A kill before the acceptance is recorded: no 200 was sent, the job ends Failed and its files go."""
     job_id = new_id()
-    with trapped(data_dir, trap) as server, Upload(server, job_id, song, FLAC, late=True) as upload:
+    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC, late=True) as upload:
         assert not upload.answered()
         await_kill(server)
     assert not rows(data_dir)[job_id].accepted
@@ -84,7 +74,7 @@ def test_upload_that_was_not_accepted_fails(trap: str, data_dir: Path, song: Pat
 def test_live_job_that_was_not_accepted_fails(trap: str, data_dir: Path, song: Path) -> None:
     """A kill while a job works on an upload that still arrives: it ends Failed, and what it had published goes."""
     job_id = new_id()
-    with trapped(data_dir, trap) as server, Upload(server, job_id, song, FLAC) as upload:
+    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC) as upload:
         with suppress(OSError):  # it dies at any line
             upload.go_live()
             upload.trickle(hold_back=100)
@@ -97,7 +87,7 @@ def test_live_job_that_was_not_accepted_fails(trap: str, data_dir: Path, song: P
 def test_accepted_job_is_completed(trap: str, data_dir: Path, song: Path) -> None:
     """A kill after the acceptance: the job ends Completed, once, sounds as it should, and nothing it served changes."""
     job_id = new_id()
-    with trapped(data_dir, trap) as server, Upload(server, job_id, song, FLAC, late=True) as upload:
+    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC, late=True) as upload:
         upload.answered()
         await_kill(server)
     assert_completes_after_restart(data_dir, job_id, song)
@@ -107,7 +97,7 @@ def test_accepted_job_is_completed(trap: str, data_dir: Path, song: Path) -> Non
 def test_accepted_live_job_is_completed(trap: str, data_dir: Path, song: Path) -> None:
     """The same for a job that began while its upload arrived; a kill that comes before the acceptance fails it."""
     job_id = new_id()
-    with trapped(data_dir, trap) as server, Upload(server, job_id, song, FLAC) as upload:
+    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC) as upload:
         upload.go_live()
         heard = upload.answered()
         await_kill(server)
@@ -133,7 +123,7 @@ def assert_fails_after_restart(data_dir: Path, job_id: str) -> None:
     with serving(data_dir) as server:
         job = server.job(job_id)
         assert (job["status"], job["error"]) == ("Failed", "The upload did not arrive completely.")
-        until(lambda: not files_of(data_dir, job_id), what=lambda: files_of(data_dir, job_id))
+        assert_gone(data_dir, job_id)
         assert_clean(data_dir)
 
 
@@ -183,7 +173,7 @@ class Crowd:
 
     def _send(self, server: Server, job_id: str, fields: dict[str, str], late: bool, hold_back: int) -> None:
         # The server may be gone at any line.
-        with suppress(OSError), Upload(server, job_id, self._song, fields, late=late) as upload:
+        with suppress(OSError), StreamUpload(server, job_id, self._song, fields, late=late) as upload:
             if hold_back:
                 upload.trickle(hold_back=hold_back)
                 server.child.wait()
@@ -228,7 +218,7 @@ def test_twenty_kills_lose_nothing(data_dir: Path, song: Path) -> None:
 
 def upload_seconds(data_dir: Path, song: Path) -> float:
     """How long it takes to send the song, and to be answered, where nothing dies."""
-    with serving(data_dir) as server, Upload(server, new_id(), song, FLAC, late=True) as upload:
+    with serving(data_dir) as server, StreamUpload(server, new_id(), song, FLAC, late=True) as upload:
         began = time.monotonic()
         assert upload.answered()
         return time.monotonic() - began
@@ -253,15 +243,14 @@ def outlives(child: subprocess.Popen[bytes], seconds: float) -> None:
 def test_killed_encoder_is_started_again(late: bool, data_dir: Path, long_song: Path) -> None:
     """An encoder that is killed costs an attempt, not the job."""
     job_id = new_id()
-    with serving(data_dir) as server, Upload(server, job_id, long_song, FLAC, late=late) as upload:
+    with serving(data_dir) as server, StreamUpload(server, job_id, long_song, FLAC, late=late) as upload:
         if late:
             upload.send()
         else:
             upload.go_live()
             upload.trickle(hold_back=1000)
-        os.kill(until(lambda: encoders(data_dir), what=lambda: server.log.read_text()[-2000:])[0], signal.SIGKILL)
-        upload.send()
-        assert upload.reply()[0] == 200
+        os.kill(until(lambda: segmenters(data_dir), what=lambda: server.log.read_text()[-2000:])[0], signal.SIGKILL)
+        assert upload.finish().status == 200
         assert server.ended(job_id)["status"] == "Completed"
         assert len(play(server.playlist(job_id), data_dir.parent).sound) == len(decode(long_song))
         assert_clean(data_dir)
@@ -274,13 +263,13 @@ def test_client_that_goes_away_takes_its_encoder_along(data_dir: Path, long_song
     """Soon after an upload broke off its encoder is gone; the job is Failed, and nothing is left of it."""
     job_id = new_id()
     with serving(data_dir) as server:
-        with Upload(server, job_id, long_song, FLAC) as upload:
+        with StreamUpload(server, job_id, long_song, FLAC) as upload:
             upload.go_live()
             upload.trickle(hold_back=1000)
-            until(lambda: encoders(data_dir))
+            until(lambda: segmenters(data_dir))
         until(lambda: not server.children(), seconds=GONE_SECONDS, what=lambda: processes_of(data_dir))
         assert server.ended(job_id)["error"] == "The upload ended before the file was complete."
-        until(lambda: not files_of(data_dir, job_id), what=lambda: files_of(data_dir, job_id))
+        assert_gone(data_dir, job_id)
         assert_clean(data_dir)
 
 
@@ -288,7 +277,7 @@ def test_job_waits_while_the_server_is_restarted(data_dir: Path, long_song: Path
     """SIGTERM puts a running job back, uncounted and without its encoder; the next server completes it."""
     with serving(data_dir) as server:
         job_id = server.submit(long_song, codec="aac")
-        until(lambda: encoders(data_dir) and server.job(job_id)["live_url"], what=lambda: server.job(job_id))
+        until(lambda: segmenters(data_dir) and server.job(job_id)["live_url"], what=lambda: server.job(job_id))
         server.child.terminate()
         assert server.child.wait(10) == 0
         assert_no_process(data_dir)
@@ -305,7 +294,7 @@ def test_upload_ends_when_the_server_stops(data_dir: Path, song: Path) -> None:
     """SIGTERM doesn't wait for ever for a sender that stalls: the server ends within its time, the job Failed."""
     job_id = new_id()
     soon = {"STREAMSRV_SERVER__SHUTDOWN_SECONDS": "0.5"}
-    with serving(data_dir, environment=soon) as server, Upload(server, job_id, song, FLAC) as upload:
+    with serving(data_dir, environment=soon) as server, StreamUpload(server, job_id, song, FLAC) as upload:
         upload.go_live()
         upload.trickle(hold_back=1000)
         server.child.terminate()
@@ -313,7 +302,7 @@ def test_upload_ends_when_the_server_stops(data_dir: Path, song: Path) -> None:
     assert rows(data_dir)[job_id].status == "Failed"
     assert leftovers(data_dir) == []
     with serving(data_dir):
-        until(lambda: not files_of(data_dir, job_id), what=lambda: files_of(data_dir, job_id))
+        assert_gone(data_dir, job_id)
 
 
 def test_two_servers_dont_share_a_data_directory(data_dir: Path) -> None:

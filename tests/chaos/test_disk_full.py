@@ -2,27 +2,28 @@
 
 import os
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import requests
-from chaos.conversions import Answer, assert_nothing_left, convert
-from chaos.conversions import assert_works as assert_converts
-from chaos.ground import GONE_SECONDS, Upload, assert_clean, encoders, events, files_of, given_up, new_id
 from support.deadline import until
 from support.player import play
 from support.server import Server, free_port, serving
 from support.sound import FFMPEG, decode
+from support.traces.files import assert_clean, assert_gone
+from support.traces.log import events
+from support.traces.processes import GONE_SECONDS, segmenters
+from support.traces.tidy import assert_tidy
+from support.trouble.disk import NO_SPACE, PAGE_BYTES, filled
+from support.trouble.starts import given_up
+from support.wire.conversion import assert_converts, convert
+from support.wire.messages import Reply, new_id
+from support.wire.stream import StreamUpload
 
 pytestmark = pytest.mark.needs_root
 
 FLAC = {"codec": "flac"}
-PAGE_BYTES = 4096
-NO_SPACE = "no space left on its disk"
 
 
 @pytest.fixture(scope="session")
@@ -40,10 +41,8 @@ def test_upload_larger_than_the_disk(fields: dict[str, str], small_disk: Path, s
     """An upload that doesn't fit is answered by 507 in words, and its bytes go; a smaller one then works."""
     large, job_id = tmp_path / "large.wav", new_id()
     large.write_bytes(song.read_bytes() + bytes(20 << 20))
-    with serving(small_disk) as server, Upload(server, job_id, large, fields) as upload:
-        with suppress(ConnectionError):  # the server needn't read on what it can't keep
-            upload.send()
-        assert_refused_for_space(upload.reply())
+    with serving(small_disk) as server, StreamUpload(server, job_id, large, fields) as upload:
+        assert_no_space_for(upload.finish())
         assert_failed_for_space(server, job_id)
         assert_works(server, song)
 
@@ -52,11 +51,10 @@ def test_upload_larger_than_the_disk(fields: dict[str, str], small_disk: Path, s
 def test_segments_larger_than_the_disk(late: bool, small_disk: Path, noise: Path, song: Path) -> None:
     """A job whose segments don't fit ends Failed, in words, without another try; what it had made goes."""
     job_id = new_id()
-    with serving(small_disk) as server, Upload(server, job_id, noise, FLAC, late=late) as upload:
+    with serving(small_disk) as server, StreamUpload(server, job_id, noise, FLAC, late=late) as upload:
         if not late:
             upload.go_live()
-        upload.send()
-        assert upload.reply()[0] == 200
+        assert upload.finish().status == 200
         assert_failed_for_space(server, job_id)
         assert not [*events(server, "job_attempt_failed")]
         assert_works(server, song)
@@ -69,10 +67,8 @@ def test_full_disk_under_the_database(small_disk: Path, song: Path) -> None:
         assert server.ended(before)["status"] == "Completed"
         with filled(small_disk):
             for fields in (FLAC, {}):
-                with Upload(server, new_id(), song, fields) as upload:
-                    with suppress(ConnectionError):
-                        upload.send()
-                    assert_refused_for_space(upload.reply())
+                with StreamUpload(server, new_id(), song, fields) as upload:
+                    assert_no_space_for(upload.finish())
             assert server.job(before)["status"] == "Completed"
             assert_plays(server, before, song)
         until(lambda: {job["status"] for job in server.jobs()} <= {"Completed", "Failed"}, what=server.jobs)
@@ -83,9 +79,9 @@ def test_disk_that_fills_during_a_job(small_disk: Path, noise: Path, song: Path)
     """A job that can't even record its end for lack of space ends once there is space, and takes its files along."""
     with serving(small_disk) as server:
         job_id = submit_to_queue(server, noise)
-        until(lambda: encoders(server.data_dir))
+        until(lambda: segmenters(server.data_dir))
         with filled(small_disk):
-            until(lambda: not encoders(server.data_dir))
+            until(lambda: not segmenters(server.data_dir))
             assert requests.get(f"{server.url}/health", timeout=5).status_code == 200
             assert server.job(job_id)["status"] in ("Processing", "Failed")
         assert_failed_for_space(server, job_id)
@@ -96,11 +92,11 @@ def test_log_on_the_full_disk(small_disk: Path, noise: Path, song: Path) -> None
     """A log that can't be written for lack of space costs lines, and neither jobs nor requests."""
     with serving(small_disk / "data") as server:  # its log lies beside the data directory
         job_id = submit_to_queue(server, noise)
-        until(lambda: encoders(server.data_dir))
+        until(lambda: segmenters(server.data_dir))
         with filled(small_disk):
             for _ in range(50):  # lines for more than the page in which the log ends
                 assert requests.post(f"{server.url}/v1/stream/transcode", timeout=5).status_code == 415
-            until(lambda: not encoders(server.data_dir))
+            until(lambda: not segmenters(server.data_dir))
         assert_failed_for_space(server, job_id)
         assert_works(server, song)
 
@@ -109,16 +105,14 @@ def test_log_on_the_full_disk(small_disk: Path, noise: Path, song: Path) -> None
 def test_disk_that_fills_during_an_upload(fields: dict[str, str], small_disk: Path, song: Path) -> None:
     """An upload that meets a disk which others filled is refused, and its job ends Failed once that can be written."""
     job_id = new_id()
-    with serving(small_disk) as server, Upload(server, job_id, song, fields) as upload:
+    with serving(small_disk) as server, StreamUpload(server, job_id, song, fields) as upload:
         if fields:
             upload.go_live()
         upload.trickle(hold_back=100_000)
         with filled(small_disk):
-            with suppress(ConnectionError):
-                upload.send()
-            assert_refused_for_space(upload.reply())
+            assert_no_space_for(upload.finish())
         assert server.ended(job_id)["status"] == "Failed"
-        until(lambda: not files_of(small_disk, job_id), what=lambda: files_of(small_disk, job_id))
+        assert_gone(small_disk, job_id)
         assert_works(server, song)
 
 
@@ -141,7 +135,7 @@ def test_conversion_of_what_is_larger_than_the_disk(late: bool, small_disk: Path
     large.write_bytes(song.read_bytes() + bytes(20 << 20))
     with serving(small_disk) as server:
         assert_no_space_for(convert(server, large, "flac", late=late))
-        assert_nothing_left(server, seconds=GONE_SECONDS)
+        assert_tidy(server, seconds=GONE_SECONDS)
         assert_converts(server, song)
 
 
@@ -152,7 +146,7 @@ def test_conversion_to_what_is_larger_than_the_disk(late: bool, small_disk: Path
         for form in ("wav", "flac", "mp3", "m4a", "ogg"):
             with filled(small_disk, but=noise.stat().st_size + (1 << 18)):
                 assert_no_space_for(convert(server, noise, form, late=late))
-                assert_nothing_left(server, seconds=GONE_SECONDS)
+                assert_tidy(server, seconds=GONE_SECONDS)
         assert_converts(server, song)
 
 
@@ -168,36 +162,30 @@ def test_conversion_whose_last_bytes_dont_fit(small_disk: Path, song: Path) -> N
             assert_space_is_back(server, free)  # else there would be more of it later
             with filled(small_disk, but=needed - PAGE_BYTES):
                 assert_no_space_for(convert(server, song, form))
-                assert_nothing_left(server, seconds=GONE_SECONDS)
+                assert_tidy(server, seconds=GONE_SECONDS)
             assert_space_is_back(server, free)
         with filled(small_disk, but=needed):
             assert len(convert(server, song, form).body) == len(fits.body)
-        assert_nothing_left(server, seconds=GONE_SECONDS)
+        assert_tidy(server, seconds=GONE_SECONDS)
         assert_converts(server, song)
 
 
 def assert_space_is_back(server: Server, free_blocks: int) -> None:
     """Nothing is left, and no deleted file is still open, whose space would come back later only."""
-    assert_nothing_left(server, seconds=GONE_SECONDS)
+    assert_tidy(server, seconds=GONE_SECONDS)
     until(lambda: os.statvfs(server.data_dir).f_bavail >= free_blocks, seconds=GONE_SECONDS)
 
 
 def submit_to_queue(server: Server, file: Path) -> str:
     """A job that waits until its upload is whole, so that there is one attempt, and some seconds of work."""
-    with Upload(server, new_id(), file, {"codec": "aac", "bitrate": "64000"}, late=True) as upload:
+    with StreamUpload(server, new_id(), file, {"codec": "aac", "bitrate": "64000"}, late=True) as upload:
         assert upload.answered()
         return upload.job_id
 
 
-def assert_refused_for_space(reply: tuple[int, dict[str, Any]]) -> None:
-    status, problem = reply
-    assert (status, problem["content_type"]) == (507, "application/problem+json"), problem
-    assert NO_SPACE in problem["detail"]
-
-
-def assert_no_space_for(answer: Answer) -> None:
+def assert_no_space_for(answer: Reply) -> None:
     assert answer.status == 507, answer.body[:1000]
-    assert NO_SPACE in answer.problem["detail"]
+    assert NO_SPACE in answer.detail
 
 
 def assert_failed_for_space(server: Server, job_id: str) -> None:
@@ -205,7 +193,7 @@ def assert_failed_for_space(server: Server, job_id: str) -> None:
     job = server.ended(job_id)
     assert job["status"] == "Failed"
     assert NO_SPACE in job["error"]
-    until(lambda: not files_of(server.data_dir, job_id), what=lambda: files_of(server.data_dir, job_id))
+    assert_gone(server.data_dir, job_id)
     assert_clean(server.data_dir)
 
 
@@ -220,18 +208,3 @@ def assert_works(server: Server, song: Path) -> None:
 def assert_plays(server: Server, job_id: str, song: Path) -> None:
     played = play(server.playlist(job_id), server.log.parent)
     assert np.array_equal(played.sound, decode(song))
-
-
-@contextmanager
-def filled(disk: Path, *, but: int = 0) -> Iterator[None]:
-    """Within the block not a byte more fits on the disk, or so many whole pages."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file, suppress(OSError):
-        while file.write(bytes(PAGE_BYTES)):
-            pass
-    os.truncate(filler, filler.stat().st_size - but)
-    assert os.statvfs(disk).f_bavail == but // PAGE_BYTES
-    try:
-        yield
-    finally:
-        filler.unlink()

@@ -12,20 +12,24 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 import requests
-from chaos.ground import (
-    FAILPOINTS,
-    GONE_SECONDS,
-    assert_clean,
-    assert_no_process,
-    await_kill,
-    events,
-    processes_of,
-    rows,
-)
-from chaos.test_disk_full import NO_SPACE, filled
 from support.deadline import until
-from support.server import Server, descendants, serving
+from support.server import Server, descendants
 from support.sound import decode, tone
+from support.traces.files import assert_clean
+from support.traces.log import events
+from support.traces.processes import (
+    GONE_SECONDS,
+    alive,
+    assert_no_process,
+    command_of,
+    ffmpegs,
+    processes_of,
+    program_of,
+    workers,
+)
+from support.traces.rows import rows
+from support.trouble.disk import NO_SPACE, filled
+from support.trouble.traps import await_kill, trapped
 
 STORE = "streamsrv.jobs.sqlite:SqliteJobStore"
 STORAGE = "streamsrv.storage.local:LocalStorage"
@@ -81,9 +85,7 @@ def extracting(
         "STREAMSRV_SERVER__SECRET": "the same for all servers",
         "STREAMSRV_WORKERS__PROCESSES": "1",
     }
-    if not trap:
-        return serving(data_dir, environment=environment, port=port)
-    return serving(data_dir, environment={**environment, "STREAMSRV_TRAP": trap}, program=(FAILPOINTS,), port=port)
+    return trapped(data_dir, trap, environment=environment, port=port)
 
 
 def ask(server: Server, route: str, films: list[Path], **more: Any) -> requests.Response:
@@ -162,16 +164,6 @@ def assert_goes_on(server: Server, before: Chunks) -> None:
 
 def kept_files(data_dir: Path) -> list[Path]:
     return list((data_dir / "files" / "extracted").glob("*"))
-
-
-def alive(pids: list[int]) -> list[int]:
-    """Those of them that still run; one that only waits to be reaped doesn't."""
-    found = []
-    for pid in pids:
-        with suppress(OSError):
-            state = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
-            found += [pid] if state not in "ZX" else []
-    return found
 
 
 @pytest.mark.parametrize("trap", TRAPS.values(), ids=TRAPS.keys())
@@ -269,12 +261,7 @@ def test_a_kill_during_encoding(
 
 def encoders(data_dir: Path) -> list[int]:
     """The ffmpeg processes that make files of this server, without the sandbox around them."""
-    mark = f"{data_dir}/scratch/extract."
-    return [
-        pid
-        for pid, command in processes_of(data_dir).items()
-        if command.partition(" ")[0].endswith("ffmpeg") and mark in command
-    ]
+    return ffmpegs(data_dir, f"{data_dir}/scratch/extract.")
 
 
 @pytest.fixture(scope="module")
@@ -327,18 +314,11 @@ def test_a_killed_worker_costs_nothing(
 
 def decoding(server: Server) -> tuple[int, int] | None:
     """The worker that decodes, and its ffmpeg, be it in a sandbox or not."""
-    for worker in server.children():
-        if "spawn_main" in command_of(worker):
-            found = [pid for pid in descendants(worker) if command_of(pid).partition(" ")[0].endswith("ffmpeg")]
-            if found:
-                return worker, found[0]
+    for worker in workers(server):
+        found = [pid for pid in descendants(worker) if program_of(command_of(pid)) == "ffmpeg"]
+        if found:
+            return worker, found[0]
     return None
-
-
-def command_of(pid: int) -> str:
-    with suppress(OSError):  # it ended meanwhile
-        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    return ""
 
 
 def test_an_extraction_waits_while_the_server_is_restarted(

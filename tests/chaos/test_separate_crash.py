@@ -7,23 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chaos.ground import GONE_SECONDS, Row, assert_clean, assert_no_process, await_kill, events, rows
-from chaos.watched import (
-    Made,
-    Studio,
-    alive,
-    assert_same,
-    coders,
-    has_segments,
-    made_of,
-    plan,
-    remove,
-    served,
-)
 from support.deadline import until
-from support.folders import below
 from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when
+from support.traces.files import assert_clean, below
+from support.traces.log import events
+from support.traces.processes import GONE_SECONDS, alive, assert_no_process, ffmpegs
+from support.traces.rows import Row, rows
+from support.tracks import Made, assert_same, has_segments, made_of, remove, served
+from support.trouble.traps import await_kill
+from support.trouble.watched import Studio, plan
 
 # Servers that load models one after the other.
 pytestmark = pytest.mark.timeout(300)
@@ -140,7 +133,7 @@ def test_a_killed_ffmpeg_is_our_own_fault(
     song = send_song(server, songs[0], model="watched")
     song_when(server, song, has_segments(1))
     had = served(server, song)
-    os.kill(coders(hall.data_dir, mark)[-1], signal.SIGKILL)
+    os.kill(ffmpegs(hall.data_dir, mark)[-1], signal.SIGKILL)
     assert_same(made_of(server, song), undisturbed[0])
     assert had.items() <= served(server, song).items()
     row = the_row(hall.data_dir)

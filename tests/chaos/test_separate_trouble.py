@@ -12,13 +12,18 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from chaos.ground import GONE_SECONDS, assert_clean, events, files_of, rows
-from chaos.test_disk_full import NO_SPACE, filled
-from chaos.watched import WORKERS, Note, Studio, coders, has_segments, plan, remove, served, state_of, workers
 from support.deadline import until
 from support.server import Server
 from support.songs import completed_song, ended_song, get_song, music, send_song, song_when
 from support.sound import decode, tone
+from support.traces.files import assert_clean, assert_gone
+from support.traces.log import events
+from support.traces.processes import GONE_SECONDS, ffmpegs, resident_kib, state_of, workers
+from support.traces.rows import rows
+from support.tracks import has_segments, remove, served
+from support.trouble.disk import NO_SPACE, filled
+from support.trouble.watched import WORKERS, Note, Studio, plan
+from support.wire.upload import connect
 
 # Servers that load models one after the other.
 pytestmark = pytest.mark.timeout(300)
@@ -155,8 +160,8 @@ def cancelled(server: Server, song: str, job: str) -> None:
     """It ends Cancelled in a moment, with all that belongs to it."""
     assert requests.delete(f"{server.url}/apiv1/song/{song}", timeout=GONE_SECONDS).status_code == 202
     until(lambda: get_song(server, song)["status"] == "Cancelled", seconds=GONE_SECONDS)
-    until(lambda: not coders(server.data_dir, job), seconds=GONE_SECONDS, what=lambda: coders(server.data_dir, job))
-    until(lambda: not files_of(server.data_dir, job), what=lambda: files_of(server.data_dir, job))
+    until(lambda: not ffmpegs(server.data_dir, job), seconds=GONE_SECONDS, what=lambda: ffmpegs(server.data_dir, job))
+    assert_gone(server.data_dir, job)
     assert_clean(server.data_dir)
     remove(server, song)
 
@@ -173,7 +178,7 @@ def test_cancelled_while_measuring(server: Server, endless: Path, short: Path) -
     """A song that is being heard through ends Cancelled at once, and nobody hears it to its end."""
     sent = send_song(server, endless, model="tiny")
     job = running_job(server)
-    until(lambda: coders(server.data_dir, job))
+    until(lambda: ffmpegs(server.data_dir, job))
     assert get_song(server, sent)["phase"] == "measuring"
     cancelled(server, sent, job)
     assert_works(server, short)
@@ -197,7 +202,7 @@ def test_cancelled_while_finishing(server: Server, short: Path) -> None:
     """A song that waits for its encoders ends Cancelled at once, even where one of them has stopped for good."""
     sent = send_song(server, short, model="watched")
     job = running_job(server)
-    encoder = until(lambda: coders(server.data_dir, "track.mp3"))[0]
+    encoder = until(lambda: ffmpegs(server.data_dir, "track.mp3"))[0]
     os.kill(encoder, signal.SIGSTOP)
     song_when(server, sent, lambda found: found["phase"] == "finishing")
     cancelled(server, sent, job)
@@ -229,10 +234,7 @@ def test_players_that_take_nothing_hold_up_nobody(server: Server, song: Path) ->
 
 def stalled(server: Server, path: str) -> socket.socket:
     """A client that has taken the first bytes of a reply, and no more."""
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-    client.settimeout(GONE_SECONDS)
-    client.connect(("127.0.0.1", urlsplit(server.url).port))
+    client = connect(server.url, patience=GONE_SECONDS, window_bytes=1024)
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: {urlsplit(server.url).netloc}\r\n\r\n".encode())
     assert client.recv(12) == b"HTTP/1.1 200"
     return client
@@ -285,12 +287,12 @@ def test_a_disk_that_is_full(small_disk: Path, tmp_path: Path, short: Path) -> N
         job = running_job(server)
         song_when(server, sent, has_segments(1))
         with filled(small_disk):
-            until(lambda: not coders(small_disk, "scratch"))
+            until(lambda: not ffmpegs(small_disk, "scratch"))
             assert served(server, done) == had
         found = ended_song(server, sent)
         assert (found["status"], NO_SPACE in found["error"]) == ("Failed", True), found
         assert len(set(studio.windows(before))) <= plan(8).count
-        until(lambda: not files_of(small_disk, job), what=lambda: files_of(small_disk, job))
+        assert_gone(small_disk, job)
         found = ended_song(server, send_song(server, music(tmp_path / "large.flac", seconds=30), model="tiny"))
         assert (found["status"], NO_SPACE in found["error"]) == ("Failed", True), found
         assert not [*events(server, "job_attempt_failed")]
@@ -319,11 +321,6 @@ def test_a_long_song_takes_no_more_memory(server: Server, tmp_path: Path) -> Non
     until(lambda: memory_files(server) == 0, seconds=GONE_SECONDS)
     assert len(decode(found["tracks"][0]["wav_url"])) == LONG_SECONDS * found["sample_rate"]
     remove(server, sent)
-
-
-def resident_kib(pid: int) -> int:
-    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
 
 
 def memory_files(server: Server) -> int:

@@ -4,13 +4,12 @@ import asyncio
 import io
 import json
 import os
-import socket
 import struct
 import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,12 +17,24 @@ from typing import Any
 
 import numpy as np
 import pytest
-from acceptance.wire import BOUNDARY, FORM_TYPE, closed, file_part, text_part
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient
 from support.deadline import eventually
 from support.server import descendants
 from support.sound import FFMPEG, decode, loudest_hertz, tone
+from support.wire.link import Link, linked, read
+from support.wire.messages import (
+    BOUNDARY,
+    FORM_TYPE,
+    LAST_CHUNK,
+    Reply,
+    chunk,
+    closed,
+    file_part,
+    new_id,
+    request_head,
+    text_part,
+)
 
 from streamsrv.media.formats import FORMATS
 
@@ -76,35 +87,6 @@ def leftovers(tmp_path: Path) -> list[Path]:
     return [path for name in ("spool", "scratch") for path in (tmp_path / "data" / name).glob("*")]
 
 
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    @property
-    def problem(self) -> dict[str, Any]:
-        """The reply as a problem, of which it has all the signs."""
-        assert self.headers["Content-Type"] == "application/problem+json", self.body[:300]
-        assert self.headers["Cache-Control"] == "no-store"
-        document: dict[str, Any] = json.loads(self.body)
-        assert document["status"] == self.status
-        return document
-
-    @property
-    def detail(self) -> str:
-        return str(self.problem["detail"])
-
-    def saved(self, path: Path) -> Path:
-        """The file that came back; a reply that is none tells why."""
-        assert self.status == 200, self.body[:300]
-        path.write_bytes(self.body)
-        return path
-
-    def sound(self, path: Path) -> np.ndarray:
-        return decode(self.saved(path))
-
-
 def form_of(file: bytes, name: str, first: Mapping[str, str], last: Mapping[str, str]) -> FormData:
     data = FormData(quote_fields=False, default_to_multipart=True)
     for field, text in first.items():
@@ -123,12 +105,12 @@ async def convert(
     name: str = "song.wav",
     order: str = "first",
     **fields: str,
-) -> Answer:
+) -> Reply:
     """Send the file with the fields before it, or behind it with order="last"."""
     data = file if isinstance(file, bytes) else file.read_bytes()
     first, last = (fields, {}) if order == "first" else ({}, fields)
     async with client.post(f"/convert{query}", data=form_of(data, name, first, last)) as reply:
-        return Answer(reply.status, reply.headers, await reply.read())
+        return await read(reply)
 
 
 def is_encoding() -> bool:
@@ -140,73 +122,22 @@ def is_encoding() -> bool:
     return b"pipe:0" in words
 
 
-async def convert_as(
-    order: str, client: Client, file: Path | bytes, *, name: str = "song.wav", **fields: str
-) -> Answer:
+async def convert_as(order: str, client: Client, file: Path | bytes, *, name: str = "song.wav", **fields: str) -> Reply:
     """Convert the file whole, or "first": as it grows, and then surely by an encoder that ran before its end came."""
     if order == "last":
         return await convert(client, file, name=name, order=order, **fields)
     data = file if isinstance(file, bytes) else file.read_bytes()
     body = closed(*(text_part(*field) for field in fields.items()), file_part(name, data))
-    async with wired(client) as wire:
-        await wire.ask(len(body))
-        await wire.send(body[:80_000])
-        sent = 80_000
-        while not is_encoding():
-            assert sent < len(body) - 1000, "it doesn't begin to be encoded"
-            await wire.send(body[sent : sent + 100])
-            sent += 100
-            await asyncio.sleep(_LOOK_SECONDS)
-        await wire.send(body[sent:])
-        return await wire.answer()
+    async with wired(client) as link:
+        await link.post("/convert", body)
+        await link.send(80_000)
+        await link.send_slowly(100, until=is_encoding)
+        return await link.finish()
 
 
-class Wire:
-    """A client that sends what it is told, byte for byte, and reads when it is told."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self.writer = writer
-
-    async def ask(self, length: int | None, extra: str = "", *, query: str = "", version: str = "1.1") -> None:
-        """Send a request's head; `extra` are header lines, of which its type may be one."""
-        lines = [f"POST /convert{query} HTTP/{version}", "Host: x"]
-        lines += [] if "Content-Type" in extra else [f"Content-Type: {FORM_TYPE}"]
-        lines += ["Transfer-Encoding: chunked"] if length is None else [f"Content-Length: {length}"]
-        await self.send("\r\n".join([*lines, *extra.split("\r\n")]).rstrip().encode() + b"\r\n\r\n")
-
-    async def send(self, data: bytes) -> None:
-        self.writer.write(data)
-        with suppress(ConnectionError):  # the reply says why
-            await self.writer.drain()
-
-    async def head(self) -> tuple[int, dict[str, str]]:
-        """The status and headers of the next reply, be it an interim one."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            text = (await self.reader.readuntil(b"\r\n\r\n")).decode("ascii")
-        status, *lines = text.rstrip().split("\r\n")
-        return int(status.split()[1]), {name.title(): value for name, value in (line.split(": ", 1) for line in lines)}
-
-    async def answer(self) -> Answer:
-        status, headers = await self.head()
-        async with asyncio.timeout(WAIT_SECONDS):
-            return Answer(status, headers, await self.reader.readexactly(int(headers["Content-Length"])))
-
-
-@asynccontextmanager
-async def wired(client: Client) -> AsyncIterator[Wire]:
-    """A connection that takes little on its own; what isn't read by the end of the block is thrown away."""
-    end = socket.socket()
-    end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _WINDOW_BYTES)
-    end.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(end, ("127.0.0.1", client.port))
-    reader, writer = await asyncio.open_connection(sock=end)
-    try:
-        yield Wire(reader, writer)
-    finally:
-        writer.transport.abort()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
+def wired(client: Client) -> AbstractAsyncContextManager[Link]:
+    """A connection that takes little on its own."""
+    return linked(client.port, window_bytes=_WINDOW_BYTES)
 
 
 async def shown(client: Client, conversion_id: str) -> dict[str, Any] | None:
@@ -239,23 +170,18 @@ class Paced:
     """A conversion of which the first part of the upload was sent, and the rest waits."""
 
     id: str
-    wire: Wire
-    rest: bytes
-
-    async def finish(self) -> Answer:
-        await self.wire.send(self.rest)
-        return await self.wire.answer()
+    link: Link
 
 
 @asynccontextmanager
 async def begun(client: Client, body: bytes, sent: int, *, query: str = "") -> AsyncIterator[Paced]:
     """Begin to send a form; the server knows the conversion when this gives it."""
-    conversion_id = str(uuid.uuid4())
-    async with wired(client) as wire:
-        await wire.ask(len(body), query=f"?conversion_id={conversion_id}{query}")
-        await wire.send(body[:sent])
+    conversion_id = new_id()
+    async with wired(client) as link:
+        await link.post(f"/convert?conversion_id={conversion_id}{query}", body)
+        await link.send(sent)
         await in_phase(client, conversion_id, "receiving")
-        yield Paced(conversion_id, wire, body[sent:])
+        yield Paced(conversion_id, link)
 
 
 # What comes back
@@ -274,7 +200,7 @@ async def test_fields_may_come_in_any_order_and_in_the_query(start: Start, song:
             await convert(client, song, query="?format=wav", start="0.5", order="last"),
         ]
     ):
-        assert np.array_equal(answer.sound(tmp_path / f"{number}.wav"), expected)
+        assert np.array_equal(decode(answer.saved(tmp_path / f"{number}.wav")), expected)
 
 
 async def test_what_comes_later_counts(start: Start, song: Path, tmp_path: Path) -> None:
@@ -284,18 +210,15 @@ async def test_what_comes_later_counts(start: Start, song: Path, tmp_path: Path)
     behind = await convert(
         client, song, query="?format=mp3&start=0.5&duration=1", order="last", format="wav", start="1"
     )
-    assert np.array_equal(behind.sound(tmp_path / "behind.wav"), whole[RATE:])
+    assert np.array_equal(decode(behind.saved(tmp_path / "behind.wav")), whole[RATE:])
     before = await convert(client, song, query="?format=mp3&start=0.5", format="wav", start="1", duration="")
-    assert np.array_equal(before.sound(tmp_path / "before.wav"), whole[RATE:])
+    assert np.array_equal(decode(before.saved(tmp_path / "before.wav")), whole[RATE:])
     body = closed(text_part("format", "wav"), file_part("song.wav", song.read_bytes()), text_part("duration", "0.5"))
     async with begun(client, body, 100_000) as paced:
-        while not is_encoding():
-            piece, paced.rest = paced.rest[:100], paced.rest[100:]
-            await paced.wire.send(piece)
-            await asyncio.sleep(_LOOK_SECONDS)
+        await paced.link.send_slowly(100, until=is_encoding)
         # By now the whole is encoded, which then isn't what was asked for.
-        mixed = await paced.finish()
-    assert np.array_equal(mixed.sound(tmp_path / "mixed.wav"), whole[: RATE // 2])
+        mixed = await paced.link.finish()
+    assert np.array_equal(decode(mixed.saved(tmp_path / "mixed.wav")), whole[: RATE // 2])
 
 
 @FIRST_AND_LAST
@@ -304,14 +227,13 @@ async def test_a_body_may_come_in_chunks(start: Start, song: Path, tmp_path: Pat
     client = await start()
     parts = [text_part("format", "wav"), file_part("song.wav", song.read_bytes())]
     body = closed(*(parts if order == "first" else parts[::-1]))
-    async with wired(client) as wire:
-        await wire.ask(None)
+    async with wired(client) as link:
+        await link.write(request_head("POST", "/convert", None))
         for at in range(0, len(body), 50_000):
-            piece = body[at : at + 50_000]
-            await wire.send(b"%x\r\n%b\r\n" % (len(piece), piece))
-        await wire.send(b"0\r\n\r\n")
-        answer = await wire.answer()
-    assert np.array_equal(answer.sound(tmp_path / "out.wav"), decode(song))
+            await link.write(chunk(body[at : at + 50_000]))
+        await link.write(LAST_CHUNK)
+        answer = await link.reply()
+    assert np.array_equal(decode(answer.saved(tmp_path / "out.wav")), decode(song))
 
 
 async def test_every_format_comes_back_with_its_headers(start: Start, tmp_path: Path) -> None:
@@ -370,7 +292,7 @@ async def test_a_part_is_cut_to_the_sample(start: Start, tmp_path: Path, kind: s
         ("first", {"start": "0:00:02.5"}, slice(110250, None)),
     ):
         answer = await convert_as(order, client, source, format="wav", **options)
-        assert np.array_equal(answer.sound(tmp_path / "part.wav"), whole[samples])
+        assert np.array_equal(decode(answer.saved(tmp_path / "part.wav")), whole[samples])
 
 
 async def test_rate_and_channels_are_changed(start: Start, tmp_path: Path) -> None:
@@ -497,11 +419,11 @@ async def test_incomplete_forms_are_refused(start: Start, small: bytes) -> None:
         ([wav, text_part("volume", "11"), sound], "bad-form", "There is no field 'volume'. The fields are: format,"),
     ):
         async with client.post("/convert", data=closed(*parts), headers={"Content-Type": FORM_TYPE}) as reply:
-            answer = Answer(reply.status, reply.headers, await reply.read())
+            answer = await read(reply)
         assert answer.status == 400
         assert (answer.problem["type"], words in answer.detail) == (f"/problems/{slug}", True), answer.detail
     async with client.post("/convert", data=closed(wav, sound)[:-4], headers={"Content-Type": FORM_TYPE}) as reply:
-        answer = Answer(reply.status, reply.headers, await reply.read())
+        answer = await read(reply)
     assert (answer.status, answer.problem["type"]) == (400, "/problems/bad-form")
 
 
@@ -564,7 +486,7 @@ async def test_a_whole_file_is_not_taken_for_a_cut_one(start: Start, tmp_path: P
     client = await start()
     source = tone(tmp_path / "song.caf", seconds=2, options=f"{NOISE} -c:a alac")
     answer = await convert(client, source, name=source.name, format="wav")
-    assert np.array_equal(answer.sound(tmp_path / "out.wav"), decode(source))
+    assert np.array_equal(decode(answer.saved(tmp_path / "out.wav")), decode(source))
 
 
 async def test_a_part_before_the_place_where_a_file_ends(start: Start, song: Path, tmp_path: Path) -> None:
@@ -574,7 +496,7 @@ async def test_a_part_before_the_place_where_a_file_ends(start: Start, song: Pat
     for order in ("first", "last"):
         answer = await convert_as(order, client, half, format="wav", start="0.25", duration="0.5")
         expected = decode(song)[RATE // 4 : RATE * 3 // 4]
-        assert np.array_equal(answer.sound(tmp_path / f"{order}.wav"), expected)
+        assert np.array_equal(decode(answer.saved(tmp_path / f"{order}.wav")), expected)
         for part in ({"start": "0.75", "duration": "0.5"}, {"start": "1.5"}):
             answer = await convert_as(order, client, half, format="wav", **part)
             assert (answer.status, "ends in the middle" in answer.detail) == (422, True)
@@ -617,17 +539,16 @@ async def test_sound_that_is_too_long_is_refused(start: Start, tmp_path: Path, o
 async def test_a_form_that_is_too_large_is_refused(start: Start) -> None:
     """One byte more than allowed is 413: by its Content-Length at once, in chunks as soon as it was sent."""
     client = await start(limits={"max_upload_bytes": 1 << 20})
-    async with wired(client) as wire:
-        await wire.ask(1 << 30)
-        answer = await wire.answer()
+    async with wired(client) as link:
+        await link.write(request_head("POST", "/convert", 1 << 30))
+        answer = await link.reply()
         assert (answer.status, answer.headers["Connection"]) == (413, "close")
-    async with wired(client) as wire:
-        await wire.ask(None, query="?format=wav")
-        begin = file_part("a.wav", b"")[:-2]
-        await wire.send(b"%x\r\n%b\r\n" % (len(begin), begin))
+    async with wired(client) as link:
+        await link.write(request_head("POST", "/convert?format=wav", None))
+        await link.write(chunk(file_part("a.wav", b"")[:-2]))
         for _ in range(3):
-            await wire.send(b"80000\r\n%b\r\n" % bytes(1 << 19))
-        answer = await wire.answer()
+            await link.write(chunk(bytes(1 << 19)))
+        answer = await link.reply()
     assert (answer.status, answer.headers["Connection"]) == (413, "close")
     assert answer.detail == "The file is larger than 1048576 bytes."
 
@@ -642,7 +563,7 @@ async def test_other_content_types_are_refused(start: Start, small: bytes) -> No
         {"Content-Type": FORM_TYPE, "Content-Encoding": "gzip"},
     ):
         async with client.post("/convert?format=wav", data=small, headers=headers) as reply:
-            answer = Answer(reply.status, reply.headers, await reply.read())
+            answer = await read(reply)
         assert (answer.status, answer.problem["type"]) == (415, "/problems/wrong-content-type")
 
 
@@ -656,7 +577,7 @@ async def test_other_methods_are_refused(start: Start) -> None:
         ("POST", "/v1/formats", "GET"),
     ):
         async with client.request(method, path) as reply:
-            answer = Answer(reply.status, reply.headers, await reply.read())
+            answer = await read(reply)
         assert (answer.status, answer.problem["type"]) == (405, "/problems/method-not-allowed")
         assert allowed in answer.headers["Allow"]
 
@@ -672,22 +593,19 @@ async def test_a_body_is_asked_for_where_the_outcome_is_open(start: Start, small
     client = await start()
     body = closed(text_part("format", "wav"), file_part("a.wav", small))
     late = closed(text_part("format", "mp4"), file_part("a.wav", small))
-    async with wired(client) as wire:
+    async with wired(client) as link:
         # What is found out later is said as ever, too.
-        await wire.ask(len(late), EXPECT)
-        assert (await wire.head())[0] == 100
-        await wire.send(late)
-        assert "There is no format 'mp4'" in (await wire.answer()).detail
-    async with wired(client) as wire:
-        await wire.ask(len(body), EXPECT)
-        assert (await wire.head())[0] == 100
-        await wire.send(body)
-        answer = await wire.answer()
-        assert len(answer.sound(tmp_path / "out.wav")) == 1600
+        await link.post("/convert", late, EXPECT)
+        assert (await link.head())[0] == 100
+        assert "There is no format 'mp4'" in (await link.finish()).detail
+    async with wired(client) as link:
+        await link.post("/convert", body, EXPECT)
+        assert (await link.head())[0] == 100
+        answer = await link.finish()
+        assert len(decode(answer.saved(tmp_path / "out.wav"))) == 1600
         # The connection goes on, and is in step.
-        await wire.ask(len(body))
-        await wire.send(body)
-        assert (await wire.answer()).body == answer.body
+        await link.post("/convert", body)
+        assert (await link.finish()).body == answer.body
 
 
 async def test_a_body_that_would_be_refused_is_not_asked_for(start: Start) -> None:
@@ -695,20 +613,20 @@ async def test_a_body_that_would_be_refused_is_not_asked_for(start: Start) -> No
     client = await start(limits={"max_upload_bytes": 1 << 20})
     head = text_part("format", "wav")
     async with begun(client, head + bytes(1000), len(head)) as other:
-        for length, extra, query, status in (
-            (1 << 30, "", "?format=wav", 413),
-            (1000, "\r\nContent-Type: audio/wav", "?format=wav", 415),
-            (1000, "\r\nContent-Encoding: gzip", "?format=wav", 415),
-            (1000, "\r\nContent-Type: multipart/form-data", "", 400),
-            (1000, "", "?format=mp4", 400),
-            (1000, "", "?formt=mp3", 400),
-            (1000, "", "?format=mp3&channels=3", 400),
-            (1000, "", "?conversion_id=1", 400),
-            (1000, "", f"?conversion_id={other.id.upper()}", 409),
+        for length, kind, query, status in (
+            (1 << 30, FORM_TYPE, "?format=wav", 413),
+            (1000, "audio/wav", "?format=wav", 415),
+            (1000, f"{FORM_TYPE}\r\nContent-Encoding: gzip", "?format=wav", 415),
+            (1000, "multipart/form-data", "", 400),
+            (1000, FORM_TYPE, "?format=mp4", 400),
+            (1000, FORM_TYPE, "?formt=mp3", 400),
+            (1000, FORM_TYPE, "?format=mp3&channels=3", 400),
+            (1000, FORM_TYPE, "?conversion_id=1", 400),
+            (1000, FORM_TYPE, f"?conversion_id={other.id.upper()}", 409),
         ):
-            async with wired(client) as wire:
-                await wire.ask(length, EXPECT + extra, query=query)
-                answer = await wire.answer()
+            async with wired(client) as link:
+                await link.write(request_head("POST", f"/convert{query}", length, EXPECT, content_type=kind))
+                answer = await link.reply()
             # It may come all the same, so that the connection can't go on.
             assert (answer.status, answer.headers["Connection"]) == (status, "close"), query
             assert answer.detail
@@ -719,9 +637,9 @@ async def test_a_busy_server_asks_for_no_body(start: Start) -> None:
     """Where there is no place the client learns it before it sends anything."""
     client = await start(convert={"max_requests": 1})
     head = text_part("format", "wav")
-    async with begun(client, head + bytes(1000), len(head)) as other, wired(client) as wire:
-        await wire.ask(1000, EXPECT, query="?format=wav")
-        answer = await wire.answer()
+    async with begun(client, head + bytes(1000), len(head)) as other, wired(client) as link:
+        await link.write(request_head("POST", "/convert?format=wav", 1000, EXPECT))
+        answer = await link.reply()
     assert (answer.status, answer.headers["Retry-After"], answer.headers["Connection"]) == (503, "5", "close")
     await gone(client, other.id)
 
@@ -729,15 +647,14 @@ async def test_a_busy_server_asks_for_no_body(start: Start) -> None:
 async def test_other_expectations_are_refused(start: Start) -> None:
     """What else a client may expect is 417; one that speaks HTTP/1.0 is asked for nothing."""
     client = await start()
-    async with wired(client) as wire:
-        await wire.ask(1000, "Expect: wonders", query="?format=wav")
-        answer = await wire.answer()
+    async with wired(client) as link:
+        await link.write(request_head("POST", "/convert?format=wav", 1000, "Expect: wonders"))
+        answer = await link.reply()
     assert (answer.status, answer.detail) == (417, "Expect takes nothing but 100-continue.")
     body = closed(text_part("format", "mp4"), file_part("a.wav", b"x"))
-    async with wired(client) as wire:
-        await wire.ask(len(body), EXPECT, version="1.0")
-        await wire.send(body)
-        assert (await wire.head())[0] == 400
+    async with wired(client) as link:
+        await link.post("/convert", body, EXPECT, version="1.0")
+        assert (await link.finish()).status == 400
 
 
 # How far it is
@@ -750,23 +667,23 @@ async def test_a_conversion_can_be_watched(start: Start, tmp_path: Path) -> None
     body = closed(text_part("format", "wav"), file_part("a.wav", source.read_bytes()))
     async with begun(client, body, len(body) // 10) as paced:
         now: dict[str, Any] = {}
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not (now.get("progress") or 0) > 15:
-                piece, paced.rest = paced.rest[:50_000], paced.rest[50_000:]
-                await paced.wire.send(piece)
-                await asyncio.sleep(_LOOK_SECONDS)
-                now = await shown(client, paced.id) or {}
+
+        async def is_well_on() -> bool:
+            now.update(await shown(client, paced.id) or {})
+            return (now["progress"] or 0) > 15
+
+        await paced.link.send_slowly(50_000, until=is_well_on)
         assert (now["id"], now["phase"], now["expected_bytes"]) == (paced.id, "receiving", len(body))
-        assert 0 < now["received_bytes"] <= len(body) - len(paced.rest) < len(body)
-        assert now["progress"] / 100 < (len(body) - len(paced.rest)) / len(body)
-        await paced.wire.send(paced.rest)
-        status, headers = await paced.wire.head()
+        assert 0 < now["received_bytes"] <= len(body) - paced.link.left < len(body)
+        assert now["progress"] / 100 < (len(body) - paced.link.left) / len(body)
+        await paced.link.send()
+        status, headers = await paced.link.head()
         # Ten megabytes that nobody reads yet. They are what was made meanwhile.
         then = await in_phase(client, paced.id, "replying")
         assert [path.name.split(".")[2] for path in leftovers(tmp_path)] == ["live"]
         assert (then["progress"], then["received_bytes"]) == (100, source.stat().st_size)
-        rest = await paced.wire.reader.readexactly(int(headers["Content-Length"]))
-    assert np.array_equal(Answer(status, headers, rest).sound(tmp_path / "out.wav"), decode(source))
+        rest = await paced.link.reader.readexactly(int(headers["Content-Length"]))
+    assert np.array_equal(decode(Reply(status, headers, rest).saved(tmp_path / "out.wav")), decode(source))
     await gone(client, paced.id)
 
 
@@ -778,7 +695,7 @@ async def test_a_name_is_taken_as_long_as_its_conversion_lasts(start: Start, sma
         for name in (paced.id, paced.id.upper()):
             answer = await convert(client, small, query=f"?conversion_id={name}&format=wav")
             assert (answer.status, answer.problem["type"]) == (409, "/problems/conflict")
-        assert (await paced.finish()).status == 200
+        assert (await paced.link.finish()).status == 200
     await gone(client, paced.id)
     assert (await convert(client, small, query=f"?conversion_id={paced.id}&format=wav")).status == 200
 
@@ -786,7 +703,7 @@ async def test_a_name_is_taken_as_long_as_its_conversion_lasts(start: Start, sma
 async def test_what_is_not_going_on_is_not_found(start: Start) -> None:
     """An id of no conversion, and what is no id: 404."""
     client = await start()
-    for name in (str(uuid.uuid4()), "1", "formats", "..%2f"):
+    for name in (new_id(), "1", "formats", "..%2f"):
         async with client.get(f"/convert/{name}") as reply:
             assert (reply.status, reply.headers["Content-Type"]) == (404, "application/problem+json")
 
@@ -803,7 +720,7 @@ async def test_a_busy_server_says_when_to_come_again(start: Start, small: bytes)
         assert (refused.status, refused.problem["type"]) == (503, "/problems/unavailable")
         assert refused.headers["Retry-After"] == "5"
         assert "busy with 1 conversions" in refused.detail
-        assert (await paced.finish()).status == 200
+        assert (await paced.link.finish()).status == 200
     await gone(client, paced.id)
     assert (await convert(client, small, format="wav")).status == 200
 
@@ -829,7 +746,7 @@ async def test_uploads_may_all_wait_for_their_end(start: Start, song: Path, tmp_
         orders = ("first", "last", "first")
         sent = [tasks.create_task(convert(client, song, order=order, format="flac")) for order in orders]
     for number, task in enumerate(sent):
-        assert np.array_equal(task.result().sound(tmp_path / f"{number}.flac"), decode(song))
+        assert np.array_equal(decode(task.result().saved(tmp_path / f"{number}.flac")), decode(song))
 
 
 async def test_one_waits_until_another_is_encoded(start: Start, small: bytes, long_song: bytes) -> None:
@@ -839,16 +756,18 @@ async def test_one_waits_until_another_is_encoded(start: Start, small: bytes, lo
     body = closed(text_part("format", "wav"), file_part("a.wav", small))
     async with begun(client, body, 300) as waits:
         async with begun(client, long_body, 300) as works:
-            await works.wire.send(works.rest)
-            first = await in_phase(client, works.id, "encoding")
-            await waits.wire.send(waits.rest)
+            await works.link.send()
+            await in_phase(client, works.id, "encoding")
+            await waits.link.send()
             assert (await in_phase(client, waits.id, "waiting"))["progress"] is None
-            async with asyncio.timeout(WAIT_SECONDS):
-                while not (first["progress"] or 0) > 0:
-                    first = await shown(client, works.id) or first
-            assert first["progress"] < 100
+
+            async def has_begun() -> dict[str, Any] | None:
+                now = await shown(client, works.id)
+                return now if now is not None and (now["progress"] or 0) > 0 else None
+
+            assert (await eventually(has_begun))["progress"] < 100
         left = time.monotonic()
-        answer = await waits.wire.answer()
+        answer = await waits.link.reply()
         assert time.monotonic() - left < TURN_SECONDS
     assert answer.status == 200
     await gone(client, works.id)
@@ -874,7 +793,7 @@ async def test_who_leaves_while_it_is_encoded_leaves_nothing(start: Start, long_
     client = await start()
     body = closed(file_part("a.flac", long_song), text_part("format", "opus"))
     async with begun(client, body, 300) as paced:
-        await paced.wire.send(paced.rest)
+        await paced.link.send()
         await in_phase(client, paced.id, "encoding")
         await eventually(lambda: len(leftovers(tmp_path)) == 2)
     await gone(client, paced.id)
@@ -886,7 +805,7 @@ async def unread(client: Client, folder: Path) -> AsyncIterator[Paced]:
     source = tone(folder / "a.flac", seconds=80).read_bytes()
     body = closed(text_part("format", "wav"), file_part("a.flac", source))
     async with begun(client, body, 300) as paced:
-        await paced.wire.send(paced.rest)
+        await paced.link.send()
         await in_phase(client, paced.id, "replying")
         yield paced
 
@@ -895,7 +814,7 @@ async def test_who_leaves_while_it_is_sent_leaves_nothing(start: Start, tmp_path
     """A client that goes in the middle of the reply ends it."""
     client = await start()
     async with unread(client, tmp_path) as paced:
-        paced.wire.writer.transport.abort()
+        paced.link.leave()
         await gone(client, paced.id)
 
 
@@ -904,8 +823,8 @@ async def test_who_takes_nothing_is_cut_off(start: Start, tmp_path: Path) -> Non
     client = await start(limits={"download_idle_seconds": 0.5})
     async with unread(client, tmp_path) as paced:
         await gone(client, paced.id)
-        status, headers = await paced.wire.head()
-        received = await rest_of(paced.wire)
+        status, headers = await paced.link.head()
+        received = await paced.link.rest()
     assert status == 200
     assert len(received) < int(headers["Content-Length"])
 
@@ -914,21 +833,11 @@ async def test_a_disk_that_fails_while_replying_cuts_the_connection(start: Start
     """Where the file can't be read to its end, the reply ends before its length: no part passes for the whole."""
     client = await start()
     async with unread(client, tmp_path) as paced:
-        status, headers = await paced.wire.head()  # its length is told
+        status, headers = await paced.link.head()  # its length is told
         (made,) = (tmp_path / "data" / "scratch").glob("*/*.wav")
         with made.open("r+b") as file:
             file.truncate(made.stat().st_size - 1000)
-        received = await rest_of(paced.wire)
+        received = await paced.link.rest()
         assert status == 200
         assert len(received) < int(headers["Content-Length"])
         await gone(client, paced.id)
-
-
-async def rest_of(wire: Wire) -> bytes:
-    """All that still comes, up to the end of the connection."""
-    received = bytearray()
-    with suppress(ConnectionError):
-        async with asyncio.timeout(WAIT_SECONDS):
-            while data := await wire.reader.read(1 << 20):
-                received += data
-    return bytes(received)

@@ -5,20 +5,28 @@ import itertools
 import json
 import re
 import unicodedata
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
 import pytest
-from acceptance.wire import BOUNDARY, FORM_TYPE, closed, file_part, text_part
 from aiohttp.test_utils import TestServer
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 from support.deadline import eventually
-from support.folders import below
 from support.sound import tone
+from support.traces.files import below
+from support.wire.link import linked
+from support.wire.messages import (
+    LAST_CHUNK,
+    Reply,
+    chunk,
+    closed,
+    file_part,
+    request_head,
+    text_part,
+)
 
 from streamsrv.app import create_app
 from streamsrv.config import load_config
@@ -27,19 +35,12 @@ from streamsrv.media.tools import find_tools
 OPTIONS = {"format": "wav", "sample_rate": "11025", "channels": "2", "start": "0.05", "metadata": "drop"}
 # What the part's headers may have (web/multipart), with the line ends around them.
 MOST_HEAD_BYTES = 4096
-WAIT_SECONDS, GONE_SECONDS = 20.0, 10.0
+GONE_SECONDS = 10.0
 # Each example is a conversion: to look for a smaller one that fails would take minutes.
 WITHOUT_SHRINKING = [Phase.explicit, Phase.reuse, Phase.generate]
 HEADER = re.compile(
     r'attachment; filename="([ !#-\[\]-~]*)"; filename\*=UTF-8\'\'((?:%[0-9A-F]{2}|[A-Za-z0-9!#$&+.^_`|~-])*)'
 )
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -50,47 +51,24 @@ class Service:
     port: int
     data: Path
 
-    def send(self, pieces: Sequence[bytes], *, chunked: bool = False, query: str = "") -> Answer:
+    def send(self, pieces: Sequence[bytes], *, chunked: bool = False, query: str = "") -> Reply:
         """Send a form in these pieces and give the reply, once nothing is left of the conversion."""
         return self.runner.run(self._send(pieces, chunked, query))
 
-    async def _send(self, pieces: Sequence[bytes], chunked: bool, query: str) -> Answer:
-        framing = "Transfer-Encoding: chunked" if chunked else f"Content-Length: {sum(map(len, pieces))}"
-        lines = [
-            f"POST /convert{query} HTTP/1.1",
-            "Host: x",
-            f"Content-Type: {FORM_TYPE}",
-            framing,
-            "Connection: close",
-        ]
-        async with asyncio.timeout(WAIT_SECONDS), connected(self.port) as (reader, writer):
-            writer.write("\r\n".join([*lines, "", ""]).encode())
-            with suppress(ConnectionError):  # the reply says why
-                for piece in pieces:
-                    writer.write(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked and piece else piece)
-                    await writer.drain()
-                    await asyncio.sleep(0)
-                writer.write(b"0\r\n\r\n" if chunked else b"")
-            head = (await reader.readuntil(b"\r\n\r\n")).decode("ascii")  # or it isn't legal
-            status, *fields = head.rstrip().split("\r\n")
-            headers = {name.title(): value for name, value in (field.split(": ", 1) for field in fields)}
-            body = await reader.readexactly(int(headers["Content-Length"]))
+    async def _send(self, pieces: Sequence[bytes], chunked: bool, query: str) -> Reply:
+        length = None if chunked else sum(map(len, pieces))
+        async with linked(self.port) as link:
+            await link.write(request_head("POST", f"/convert{query}", length))
+            for piece in pieces:
+                await link.write(chunk(piece) if chunked else piece)
+                await asyncio.sleep(0)
+            await link.write(LAST_CHUNK if chunked else b"")
+            reply = await link.reply()
         await eventually(lambda: not self._left(), seconds=GONE_SECONDS, what=self._left)
-        return Answer(int(status.split()[1]), headers, body)
+        return reply
 
     def _left(self) -> list[Path]:
         return [path for name in ("spool", "scratch") for path in below(self.data / name)]
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield reader, writer
-    finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
 
 
 @pytest.fixture(scope="module")
@@ -174,11 +152,6 @@ def as_curl_writes(name: str) -> bytes:
     return re.sub(r'(["\\])', r"\\\1", re.sub(r"[\r\n]", " ", name)).encode()
 
 
-def named(name: bytes, data: bytes) -> bytes:
-    head = b'--%b\r\nContent-Disposition: form-data; name="file"; filename="%b"\r\n\r\n'
-    return head % (BOUNDARY.encode(), name) + data + b"\r\n"
-
-
 def is_utf8(name: bytes) -> bool:
     return name.decode(errors="ignore").encode() == name
 
@@ -213,7 +186,7 @@ def test_any_file_name_gives_the_same_file_and_a_legal_header(
 ) -> None:
     """Whatever a file is called, it comes back under a safe name, or is a 400 in words: too long, or no text."""
     options = [text_part(*option) for option in OPTIONS.items()]
-    answer = service.send([closed(*options, named(name, sounds[0].data))])
+    answer = service.send([closed(*options, file_part(name, sounds[0].data))])
     if answer.status == 400:
         too_long = len(name) > MOST_HEAD_BYTES - 100
         assert too_long or not is_utf8(name)
@@ -252,7 +225,7 @@ def test_a_file_comes_back_under_the_name_that_it_had(
     service: Service, sounds: list[Sound], sent: str, saved: str
 ) -> None:
     """The name of the file, as a browser sends it, with the suffix of the new format."""
-    answer = service.send([closed(named(as_browsers_write(sent), sounds[0].data))], query="?format=wav")
+    answer = service.send([closed(file_part(as_browsers_write(sent), sounds[0].data))], query="?format=wav")
     match = HEADER.fullmatch(answer.headers["Content-Disposition"])
     assert match is not None
     assert unquote_to_bytes(match[2]).decode() == saved

@@ -8,19 +8,21 @@ import shutil
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from aiohttp import ClientResponse, web
+from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
-from chaos.ground import processes_of
-from support.canary import Canary, watch_connections
 from support.deadline import eventually
-from support.folders import below
+from support.neighbours.canary import watch_connections
+from support.neighbours.origin import Origin
 from support.sound import FFMPEG, decode, loudest_hertz, tone
+from support.traces.files import below
+from support.traces.processes import ffmpegs, processes_of
+from support.wire.link import read
+from support.wire.messages import Reply
 from yarl import URL
 
 from streamsrv.app import create_app
@@ -42,28 +44,6 @@ TIME_FIELDS = "created_at started_at completed_at"
 REQUEST_FIELDS = "video_files video_count track format on_missing"
 FIELDS = {*f"{JOB_FIELDS} {TIME_FIELDS} {REQUEST_FIELDS}".split()}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
-
-
-@dataclass(frozen=True)
-class Reply:
-    """An answer, read."""
-
-    status: int
-    headers: Any
-    body: bytes
-
-    @property
-    def document(self) -> dict[str, Any]:
-        return json.loads(self.body)
-
-    @property
-    def detail(self) -> str:
-        assert self.headers["Content-Type"] == "application/problem+json", self.body
-        return self.document["detail"]
-
-
-async def read(reply: ClientResponse) -> Reply:
-    return Reply(reply.status, reply.headers, await reply.read())
 
 
 async def post(client: Client, route: str, uris: list[str], **more: Any) -> Reply:
@@ -337,13 +317,9 @@ async def test_a_running_extraction_is_cancelled(client: Client, uri: Callable[[
     await eventually(lambda: not processes_of(scratch), seconds=GONE_SECONDS)
     await eventually(lambda: not list(scratch.iterdir()), seconds=GONE_SECONDS)
     # What a worker has begun to decode it decodes to the end: whoever asks again has use of it.
-    await eventually(lambda: not ffmpegs_at(tmp_path))
+    await eventually(lambda: not ffmpegs(tmp_path))
     assert [(await get(client, location, "DELETE")).status for _ in range(2)] == [204, 404]
     assert (await get(client, location)).status == 404
-
-
-def ffmpegs_at(folder: Path) -> list[int]:
-    return [pid for pid, command in processes_of(folder).items() if "ffmpeg" in command.partition(" ")[0]]
 
 
 async def test_a_waiting_extraction_is_cancelled(start: Start, root: Path, uri: Callable[[str], str]) -> None:
@@ -577,67 +553,6 @@ async def test_cursors_are_bound_to_what_was_asked(client: Client, root: Path, u
     shutil.copy(root / "other.flac", root / "one.flac")
     reply = await post(client, SEGMENT, uris, segment_seconds=2, cursor=cursor)
     assert (reply.status, "Begin anew" in reply.detail) == (409, True)
-
-
-class Origin:
-    """A web server with one file at every address. It stops at `gate`, cuts off, or answers by `statuses`."""
-
-    def __init__(self, body: bytes) -> None:
-        self.canary = Canary(self._answer)
-        self.body = body
-        self.etag = '"one"'
-        self.statuses: list[int] = []
-        self.cuts = 0
-        self.gate: asyncio.Event | None = None
-        self.open_replies = 0
-
-    def url(self, path: str = "/film.flac") -> str:
-        return self.canary.url(path)
-
-    @property
-    def asked(self) -> list[str]:
-        names = {"If-None-Match": "changed?", "Range": "rest"}
-        return [
-            next((word for name, word in names.items() if name in request.headers), "whole")
-            for request in self.canary.requests
-        ]
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if self.statuses:
-            return web.Response(status=self.statuses.pop(0), headers={"Retry-After": "0"})
-        headers, start = {"ETag": self.etag}, 0
-        if request.headers.get("If-None-Match") == self.etag:
-            return web.Response(status=304, headers=headers)
-        if request.headers.get("If-Range") == self.etag:
-            start = int(request.headers["Range"][6:-1])
-            headers["Content-Range"] = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
-        reply = web.StreamResponse(status=206 if start else 200, headers=headers)
-        reply.content_length = len(self.body) - start
-        await reply.prepare(request)
-        self.open_replies += 1
-        try:
-            await self._send(request, reply, start)
-        finally:
-            self.open_replies -= 1
-        return reply
-
-    async def _send(self, request: web.Request, reply: web.StreamResponse, start: int) -> None:
-        half = max(start, len(self.body) // 2)
-        await reply.write(self.body[start:half])
-        if self.cuts and request.transport is not None:
-            self.cuts -= 1
-            request.transport.close()
-            return
-        if self.gate is not None:
-            await self._wait(request, self.gate)
-        await reply.write(self.body[half:])
-
-    async def _wait(self, request: web.Request, gate: asyncio.Event) -> None:
-        while not gate.is_set():
-            if request.transport is None or request.transport.is_closing():
-                raise ConnectionResetError
-            with suppress(TimeoutError):
-                await asyncio.wait_for(gate.wait(), _LOOK_SECONDS)
 
 
 @pytest.fixture

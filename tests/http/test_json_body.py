@@ -8,7 +8,6 @@ import re
 import socket
 import zlib
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -18,6 +17,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ConfigDict, Field, field_validator
+from support.wire.ending import Ending
+from support.wire.link import linked
+from support.wire.messages import LAST_CHUNK, Reply, chunk, request_head
 
 from streamsrv.errors import BadRequest, Problem
 from streamsrv.web.json_body import JsonLimits, _read, read_json
@@ -62,26 +64,20 @@ class Anything(BaseModel):
     value: Any
 
 
-class Receiver:
+class Receiver(Ending):
     """The application: what it received, and how it ended."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.limits = LIMITS
         self.order: Order | None = None
-        self.error: BaseException | None = None
-        self.done = asyncio.Event()
         self.app = web.Application()
         answer_problems(self.app)
         self.app.router.add_post("/", self._receive, expect_handler=defer_continue)
 
     async def _receive(self, request: web.Request) -> web.Response:
-        try:
+        with self.noted():
             self.order = await read_json(request, Order, limits=self.limits)
-        except BaseException as error:
-            self.error = error
-            raise
-        finally:
-            self.done.set()
         return web.Response(text="received")
 
 
@@ -113,39 +109,16 @@ async def detail_of(client: TestClient[Any, Any], body: bytes, slug: str = "bad-
     return detail
 
 
-@asynccontextmanager
-async def linked(client: TestClient[Any, Any]) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """A connection for what no client library sends. What it reads comes in time."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-    try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            yield reader, writer
-    finally:
-        writer.close()
-        with suppress(ConnectionError):  # it was cut
-            await writer.wait_closed()
-
-
-async def read_reply(reader: asyncio.StreamReader) -> tuple[int, bytes]:
-    """Read one reply, and no further: after a refusal the server listens for a while before it closes."""
-    lines = (await reader.readuntil(b"\r\n\r\n")).split(b"\r\n")
-    lengths = [int(line.split(b":")[1]) for line in lines if line.lower().startswith(b"content-length:")]
-    return int(lines[0].split()[1]), await reader.readexactly(sum(lengths))
-
-
-async def exchange(client: TestClient[Any, Any], *pieces: bytes) -> tuple[int, bytes]:
-    """Send pieces as they are, and return the status and the body that come back."""
-    async with linked(client) as (reader, writer):
+async def exchange(client: TestClient[Any, Any], *pieces: bytes) -> Reply:
+    """Send pieces as they are, and return what comes back."""
+    async with linked(client.port) as link:
         for piece in pieces:
-            writer.write(piece)
-            await writer.drain()
-        return await read_reply(reader)
+            await link.write(piece)
+        return await link.reply()
 
 
-def head(*lines: str) -> bytes:
-    return "\r\n".join(
-        ["POST / HTTP/1.1", "Host: a", "Connection: close", f"Content-Type: {JSON}", *lines, "", ""]
-    ).encode()
+def head(length: int | None, *more: str) -> bytes:
+    return request_head("POST", "/", length, *more, content_type=JSON)
 
 
 class TestTaken:
@@ -166,9 +139,9 @@ class TestTaken:
     async def test_in_pieces(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """A chunked body is taken whole, wherever it is cut."""
         body = '{"video_files": ["ö"]}'.encode()
-        chunks = [b"1\r\n%b\r\n" % body[at : at + 1] for at in range(len(body))]
-        reply = await exchange(client, head("Transfer-Encoding: chunked"), *chunks, b"0\r\n\r\n")
-        assert reply == (200, b"received")
+        chunks = [chunk(body[at : at + 1]) for at in range(len(body))]
+        reply = await exchange(client, head(None), *chunks, LAST_CHUNK)
+        assert (reply.status, reply.body) == (200, b"received")
         assert receiver.order == Order(video_files=("ö",))
 
     async def test_large(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
@@ -217,10 +190,8 @@ class TestHeaders:
 
     async def test_no_type(self, client: TestClient[Any, Any]) -> None:
         """The same holds where no type is named."""
-        status, _ = await exchange(
-            client, b"POST / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{}"
-        )
-        assert status == 415
+        reply = await exchange(client, request_head("POST", "/", 2, content_type=None), b"{}")
+        assert reply.status == 415
 
     async def test_encoding(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """A compressed body is refused before it is unpacked."""
@@ -229,34 +200,31 @@ class TestHeaders:
         assert "Content-Encoding" in detail
 
     @pytest.mark.parametrize(
-        ("lines", "status"),
-        [
-            (["Content-Length: 22"], 100),
-            (["Content-Length: 100001"], 413),
-            (["Content-Length: 22", "Content-Encoding: gzip"], 415),
-        ],
+        ("length", "more", "status"), [(22, (), 100), (100_001, (), 413), (22, ("Content-Encoding: gzip",), 415)]
     )
-    async def test_invitation(self, client: TestClient[Any, Any], lines: list[str], status: int) -> None:
+    async def test_invitation(
+        self, client: TestClient[Any, Any], length: int, more: tuple[str, ...], status: int
+    ) -> None:
         """A client that waits to be asked is asked, or refused before it has sent anything."""
-        async with linked(client) as (reader, writer):
-            writer.write(head("Expect: 100-continue", *lines))
-            assert (await read_reply(reader))[0] == status
+        async with linked(client.port) as link:
+            await link.write(head(length, "Expect: 100-continue", *more))
+            assert (await link.reply()).status == status
             if status == 100:
-                writer.write(b'{"video_files": ["a"]}')
-                assert await read_reply(reader) == (200, b"received")
+                await link.write(b'{"video_files": ["a"]}')
+                reply = await link.reply()
+                assert (reply.status, reply.body) == (200, b"received")
 
 
 class TestSize:
     async def test_announced(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """A body that is announced as too large is refused unread."""
-        status, reply = await exchange(client, head("Content-Length: 100001"))
-        assert status == 413
-        assert b"100000 bytes" in reply
+        reply = await exchange(client, head(100_001))
+        assert reply.status == 413
+        assert "100000 bytes" in reply.detail
 
     async def test_unannounced(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """A body that doesn't say how large it is gets refused at the first byte too many, though it never ends."""
-        body = b"186a1\r\n" + b" " * 100_001 + b"\r\n"
-        assert (await exchange(client, head("Transfer-Encoding: chunked"), body))[0] == 413
+        assert (await exchange(client, head(None), chunk(b" " * 100_001))).status == 413
 
     @pytest.mark.parametrize(
         "body", [b'{"video_files": [%b""]}' % (b'"",' * 30_000), b'{"clips": [%b{}]}' % (b"{}," * 30_000)]
@@ -272,26 +240,24 @@ class TestPatience:
     async def test_stalled(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """A body that stops is ended."""
         receiver.limits = replace(LIMITS, idle_seconds=0.1)
-        status, reply = await exchange(client, head("Content-Length: 22"), b'{"video')
-        assert status == 408
-        assert b"No byte came for 0.1 seconds." in reply
+        reply = await exchange(client, head(22), b'{"video')
+        assert reply.status == 408
+        assert "No byte came for 0.1 seconds." in reply.detail
 
     async def test_too_slow(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """A body that never stops and never gets anywhere is ended, too."""
         receiver.limits = replace(LIMITS, min_bytes_per_second=1000, grace_seconds=0.2)
-        async with linked(client) as (reader, writer):
-            writer.write(head("Content-Length: 90000"))
-            while not receiver.done.is_set():
-                writer.write(b" ")
-                await asyncio.sleep(0.01)
-            status, reply = await read_reply(reader)
-        assert status == 408
-        assert b"slower than 1000 bytes per second" in reply
+        async with linked(client.port) as link:
+            await link.post("/", b" " * 90_000, content_type=JSON)
+            await link.send_slowly(1, until=receiver.done.is_set)
+            reply = await link.reply()
+        assert reply.status == 408
+        assert "slower than 1000 bytes per second" in reply.detail
 
     async def test_client_gone(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """Where the client leaves in the middle, the request ends at once."""
         with socket.create_connection(("127.0.0.1", client.port)) as link:
-            link.sendall(head("Content-Length: 22") + b'{"video')
+            link.sendall(head(22) + b'{"video')
         async with asyncio.timeout(WAIT_SECONDS):
             await receiver.done.wait()
         assert isinstance(receiver.error, ConnectionError | asyncio.CancelledError)
@@ -299,8 +265,8 @@ class TestPatience:
 
     async def test_broken_framing(self, client: TestClient[Any, Any], receiver: Receiver) -> None:
         """Chunks that aren't chunks are the client's fault."""
-        status, _ = await exchange(client, head("Transfer-Encoding: chunked"), b"2\r\n{}\r\n", b"nonsense\r\n")
-        assert status == 400
+        reply = await exchange(client, head(None), chunk(b"{}"), b"nonsense\r\n")
+        assert reply.status == 400
 
 
 class TestNoJson:

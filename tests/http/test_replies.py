@@ -19,6 +19,8 @@ import structlog
 from aiohttp import ClientConnectionError, ClientPayloadError, ClientSession, web
 from aiohttp.test_utils import TestClient, TestServer
 from support.deadline import eventually
+from support.wire.link import linked
+from support.wire.messages import Reply, request_head
 
 from streamsrv import errors
 from streamsrv.web.cors import allow_origins
@@ -144,17 +146,11 @@ async def served(app: web.Application) -> AsyncIterator[TestClient]:
         yield client
 
 
-async def raw(client: TestClient, request: bytes) -> tuple[bytes, dict[bytes, bytes], bytes]:
-    """Send bytes as they are and return the status line, the headers and all that came after them."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-    writer.write(request)
-    async with asyncio.timeout(WAIT_SECONDS):
-        received = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    head, _, body = received.partition(b"\r\n\r\n")
-    status, *lines = head.split(b"\r\n")
-    return status, {name.lower(): value for name, value in (line.split(b": ", 1) for line in lines)}, body
+async def raw(client: TestClient, request: bytes) -> Reply:
+    """Send bytes as they are and return a reply of all that came back."""
+    async with linked(client.port) as link:
+        await link.write(request)
+        return Reply(*await link.head(), await link.rest())
 
 
 async def problem_of(reply: Any, status: int, slug: str) -> dict[str, Any]:
@@ -249,7 +245,7 @@ class TestBytes:
         not_modified = b'GET /song HTTP/1.1\r\nHost: a\r\nIf-None-Match: "v1"\r\n\r\n'
         empty = b"GET /silence HTTP/1.1\r\nHost: a\r\n\r\n"
         last = b"GET /song HTTP/1.1\r\nHost: a\r\nRange: bytes=65-67\r\nConnection: close\r\n\r\n"
-        _, _, rest = await raw(client, head + not_modified + empty + last)
+        rest = (await raw(client, head + not_modified + empty + last)).body
         statuses = [line for line in rest.split(b"\r\n") if line.startswith(b"HTTP/1.1 ")]
         assert statuses == [b"HTTP/1.1 304 Not Modified", b"HTTP/1.1 200 OK", b"HTTP/1.1 206 Partial Content"]
         assert rest.endswith(b"\r\n\r\nABC")
@@ -311,11 +307,9 @@ class TestProblems:
     async def test_unknown_expectation(self, client: TestClient) -> None:
         """Even an Expect that aiohttp refuses before any middleware is a problem."""
         request = b"GET /song HTTP/1.1\r\nHost: a\r\nExpect: wonders\r\nConnection: close\r\n\r\n"
-        status, headers, body = await raw(client, request)
-        assert status.startswith(b"HTTP/1.1 417")
-        assert headers[b"content-type"] == b"application/problem+json"
-        assert json.loads(body)["status"] == 417
-        assert int(headers[b"content-length"]) == len(body)
+        reply = await raw(client, request)
+        assert (reply.status, reply.problem["status"]) == (417, 417)
+        assert int(reply.headers["Content-Length"]) == len(reply.body)
 
     @pytest.mark.parametrize(
         ("raises", "status", "slug"),
@@ -393,10 +387,9 @@ class TestProblems:
     async def test_client_that_leaves_is_no_error(self, client: TestClient, parts: Parts) -> None:
         """A client gone in mid-upload ends the handler without an error in the log."""
         with structlog.testing.capture_logs() as lines:
-            _, writer = await asyncio.open_connection("127.0.0.1", client.port)
-            writer.write(b"POST /read HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nonly this")
-            await asyncio.wait_for(parts.reading.wait(), WAIT_SECONDS)
-            writer.transport.abort()
+            async with linked(client.port) as link:
+                await link.write(request_head("POST", "/read", 100) + b"only this")
+                await asyncio.wait_for(parts.reading.wait(), WAIT_SECONDS)
             await eventually(lambda: any(line["event"] == "request" for line in lines))
         assert [line["log_level"] for line in lines] == ["info"]
         assert lines[0]["status"] == 499
@@ -515,8 +508,7 @@ class TestEvents:
     async def test_senseless_last_event(self, client: TestClient, value: str) -> None:
         """An id that we never sent counts as none."""
         request = f"GET /events HTTP/1.1\r\nHost: a\r\nLast-Event-ID: {value}\r\nConnection: close\r\n\r\n"
-        _, _, body = await raw(client, request.encode())
-        assert b"id: 1\r\n" in body
+        assert b"id: 1\r\n" in (await raw(client, request.encode())).body
 
     async def test_client_gone(self, client: TestClient, parts: Parts) -> None:
         """When the client goes, the changes are no longer watched."""
@@ -616,11 +608,10 @@ class TestPages:
     async def test_no_way_out(self, client: TestClient, path: str) -> None:
         """No path leads out of the folder, to a hidden file or to a directory, however it is written."""
         request = b"GET %b HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % path.encode()
-        status, headers, body = await raw(client, request)
-        assert status.startswith(b"HTTP/1.1 404"), status
-        assert headers[b"content-type"] == b"application/problem+json"
-        assert b"secret" not in body
-        assert b"root:" not in body
+        reply = await raw(client, request)
+        assert reply.problem["status"] == 404
+        assert b"secret" not in reply.body
+        assert b"root:" not in reply.body
 
 
 class TestRequests:

@@ -12,6 +12,8 @@ from aiohttp.test_utils import TestClient
 from support.deadline import eventually
 from support.models import save_safe, small_model, tiny_repo
 from support.songs import music
+from support.wire.link import linked
+from support.wire.messages import request_head
 
 from streamsrv.jobs.job import JobStatus
 from streamsrv.jobs.sqlite import SqliteJobStore
@@ -202,13 +204,11 @@ async def test_who_insists_gets_no_other_model(start: Start, tmp_path: Path) -> 
 async def test_only_so_many_songs_are_taken_in_at_once(start: Start, repo: Path, tmp_path: Path) -> None:
     """While as many songs arrive as the server takes, another one is told to come back; then there is room again."""
     client = await start(separate={"model_repo": str(repo), "model": "tiny", "max_requests": 1})
-    _, writer = await asyncio.open_connection(client.host, client.port)
-    head = "POST /apiv1/separate HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-    writer.write(f'{head}Content-Length: 100\r\n\r\n{{"mp3": "'.encode())
-    await eventually(lambda: list((tmp_path / "data" / "spool").iterdir()))
-    async with client.post("/apiv1/separate", json={"mp3": "AAAA"}) as reply:
-        assert (reply.status, "Retry-After" in reply.headers) == (503, True)
-    writer.transport.abort()
+    async with linked(client.port) as link:
+        await link.write(request_head("POST", "/apiv1/separate", 100, content_type="application/json") + b'{"mp3": "')
+        await eventually(lambda: list((tmp_path / "data" / "spool").iterdir()))
+        async with client.post("/apiv1/separate", json={"mp3": "AAAA"}) as reply:
+            assert (reply.status, "Retry-After" in reply.headers) == (503, True)
 
     async def is_taken_in() -> bool:
         async with client.post("/apiv1/separate", json={"mp3": "AAAA"}) as reply:

@@ -15,6 +15,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.deadline import eventually
+from support.wire.ending import Ending
+from support.wire.link import linked
+from support.wire.upload import connect
 
 from streamsrv.errors import DownloadTimeout, InternalError
 from streamsrv.web.problems import answer_problems
@@ -29,15 +32,14 @@ LARGE = 64 * MIB
 WAIT_SECONDS = 10
 
 
-class Shelf:
+class Shelf(Ending):
     """The application: one folder of files, and how the last request ended."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
         self.idle_seconds = 30.0
-        self.error: BaseException | None = None
         self.sending = asyncio.Event()
-        self.done = asyncio.Event()
         self.app = web.Application()
         name_requests(self.app)
         answer_problems(self.app)
@@ -48,7 +50,7 @@ class Shelf:
         self.sending.set()
 
     async def _send(self, request: web.Request) -> web.StreamResponse:
-        try:
+        with self.noted():
             return await send_stored(
                 request,
                 self.folder / request.match_info["name"],
@@ -58,11 +60,6 @@ class Shelf:
                 cache_control="immutable",
                 idle_seconds=self.idle_seconds,
             )
-        except BaseException as error:
-            self.error = error
-            raise
-        finally:
-            self.done.set()
 
     def open_files(self) -> list[str]:
         """Those files of the folder that this process has open."""
@@ -105,9 +102,7 @@ def said(reply: Any) -> dict[str, str]:
 
 def stall(client: TestClient[Any, Any], path: str, window_bytes: int = 4096) -> socket.socket:
     """Ask for a file, and read nothing."""
-    link = socket.socket()
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
-    link.connect(("127.0.0.1", client.port))
+    link = connect(str(client.make_url("/")), window_bytes=window_bytes)
     link.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode())
     return link
 
@@ -154,12 +149,9 @@ class TestWhole:
             "GET /song HTTP/1.1\r\nRange: bytes=9-11\r\n",
             "GET /song HTTP/1.1\r\nRange: bytes=65-67\r\nConnection: close\r\n",
         ]
-        reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-        writer.write("".join(f"{request}Host: a\r\n\r\n" for request in requests).encode())
-        async with asyncio.timeout(WAIT_SECONDS):
-            received = await reader.read()
-        writer.close()
-        await writer.wait_closed()
+        async with linked(client.port) as link:
+            await link.write("".join(f"{request}Host: a\r\n\r\n" for request in requests).encode())
+            received = await link.rest()
         assert re.findall(rb"HTTP/1\.1 (\d{3}) ", received) == [b"200", b"304", b"200", b"200", b"206", b"206"]
         assert received.endswith(b"\r\n\r\n" + body[65:68])
 

@@ -5,19 +5,21 @@ import hashlib
 import io
 import json
 import time
-import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import m3u8
 import pytest
-from aiohttp import ClientError, FormData
+from aiohttp import FormData
 from aiohttp.test_utils import TestClient
 from support.deadline import eventually
-from support.folders import below
 from support.server import ENDED
 from support.sound import tone
+from support.traces.files import below
+from support.wire.link import Link, linked
+from support.wire.messages import closed, file_part, new_id, text_part
 
 from streamsrv.media.sniff import id3_length
 
@@ -62,47 +64,18 @@ async def ended(client: Client, job_id: str, *, seconds: float = 60) -> dict[str
     return seen
 
 
-class SlowUpload:
-    """A body that is sent piece by piece, when the test says so."""
-
-    def __init__(self, file: bytes, *, later: tuple[str, str] | None = None, **fields: str) -> None:
-        self.boundary = uuid.uuid4().hex
-        parts = [
-            f'--{self.boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-            for name, value in fields.items()
-        ]
-        head = f'--{self.boundary}\r\nContent-Disposition: form-data; name="file"; filename="slow.wav"\r\n\r\n'
-        self.start = ("".join(parts) + head).encode()
-        self.file = file
-        end = f"\r\n--{self.boundary}--\r\n"
-        if later is not None:
-            name, value = later
-            part = f'Content-Disposition: form-data; name="{name}"\r\n\r\n{value}'
-            end = f"\r\n--{self.boundary}\r\n{part}{end}"
-        self.end = end.encode()
-        self.gate = asyncio.Event()
-
-    async def body(self) -> Any:
-        half = len(self.file) // 2
-        yield self.start + self.file[:half]
-        await self.gate.wait()
-        yield self.file[half:] + self.end
-
-    def cut(self) -> Any:
-        """The first half of the file, and then the client is gone."""
-
-        async def body() -> Any:
-            yield self.start + self.file[: len(self.file) // 2]
-            await self.gate.wait()
-            raise ConnectionResetError
-
-        self.body = body  # type: ignore[method-assign]
-        return self
-
-    def post(self, client: Client, query: str) -> "asyncio.Task[Any]":
-        length = str(len(self.start) + len(self.file) + len(self.end))
-        headers = {"Content-Type": f"multipart/form-data; boundary={self.boundary}", "Content-Length": length}
-        return asyncio.create_task(client.post(f"/v1/stream/transcode{query}", data=self.body(), headers=headers))
+@asynccontextmanager
+async def half_sent(
+    client: Client, job_id: str, file: Path, *, behind: tuple[str, str] | None = None, **fields: str
+) -> AsyncIterator[Link]:
+    """Another client's upload, of which the first half has come. One field may stand behind the file."""
+    before = [text_part(*field) for field in fields.items()]
+    after = [] if behind is None else [text_part(*behind)]
+    async with linked(client.port) as link:
+        body = closed(*before, file_part("slow.wav", file.read_bytes()), *after)
+        await link.post(f"/v1/stream/transcode?job_id={job_id}", body)
+        await link.send(len(body) // 2)
+        yield link
 
 
 @pytest.fixture(scope="module")
@@ -163,16 +136,14 @@ async def test_finished_parts_are_cached_for_ever_and_playlists_of_running_jobs_
 async def test_index_is_400_until_completed(start: Start, song: Path) -> None:
     """The document's rule: 404 for what isn't there, 400 while the job isn't finished."""
     client = await start()
-    upload = SlowUpload(song.read_bytes(), quality_profile="high")
-    job_id = str(uuid.uuid4())
+    job_id = new_id()
     assert (await client.get(f"{HLS}/{job_id}/index.m3u8")).status == 404
-    sending = upload.post(client, f"?job_id={job_id}")
-    await eventually(lambda: _exists(client, job_id))
-    reply = await client.get(f"{HLS}/{job_id}/index.m3u8")
-    assert reply.status == 400
-    assert (await reply.json())["type"] == "/problems/not-finished"
-    upload.gate.set()
-    assert (await sending).status == 200
+    async with half_sent(client, job_id, song, quality_profile="high") as upload:
+        await eventually(lambda: _exists(client, job_id))
+        reply = await client.get(f"{HLS}/{job_id}/index.m3u8")
+        assert reply.status == 400
+        assert (await reply.json())["type"] == "/problems/not-finished"
+        assert (await upload.finish()).status == 200
     await ended(client, job_id)
     assert (await client.get(f"{HLS}/{job_id}/index.m3u8")).status == 200
 
@@ -191,24 +162,22 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_song_plays_while_it_is_sent(start: Start, long_song: Path) -> None:
     """Half of the file is there: the job is listed and Processing, and its growing playlist can be played."""
     client = await start()
-    upload = SlowUpload(long_song.read_bytes(), codec="flac")
-    job_id = str(uuid.uuid4())
-    sending = upload.post(client, f"?job_id={job_id}")
-    await eventually(lambda: _exists(client, job_id))
-    reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
-    assert reply.status == 200
-    assert reply.headers["Cache-Control"] == "no-cache"
-    playlist = m3u8.loads(await reply.text())
-    assert not playlist.is_endlist
-    assert playlist.segments
-    assert (await client.get(f"{HLS}/{job_id}/init.mp4")).status == 200
-    assert (await client.get(f"{HLS}/{job_id}/{playlist.segments[0].uri}")).status == 200
-    job = await get_job(client, job_id)
-    assert (job["status"], job["phase"]) == ("Processing", "uploading")
-    assert 0 < job["progress"] < 60
-    assert job["received_bytes"] > 0
-    upload.gate.set()
-    assert (await sending).status == 200
+    job_id = new_id()
+    async with half_sent(client, job_id, long_song, codec="flac") as upload:
+        await eventually(lambda: _exists(client, job_id))
+        reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
+        assert reply.status == 200
+        assert reply.headers["Cache-Control"] == "no-cache"
+        playlist = m3u8.loads(await reply.text())
+        assert not playlist.is_endlist
+        assert playlist.segments
+        assert (await client.get(f"{HLS}/{job_id}/init.mp4")).status == 200
+        assert (await client.get(f"{HLS}/{job_id}/{playlist.segments[0].uri}")).status == 200
+        job = await get_job(client, job_id)
+        assert (job["status"], job["phase"]) == ("Processing", "uploading")
+        assert 0 < job["progress"] < 60
+        assert job["received_bytes"] > 0
+        assert (await upload.finish()).status == 200
     job = await ended(client, job_id)
     assert job["status"] == "Completed"
     live = await (await client.get(f"{HLS}/{job_id}/live.m3u8")).text()
@@ -219,16 +188,14 @@ async def test_a_song_plays_while_it_is_sent(start: Start, long_song: Path) -> N
 async def test_an_upload_that_pauses_early_is_worked_on(start: Start, song: Path) -> None:
     """A client that stops after its first half megabyte has sent enough to begin with, written or not."""
     client = await start()
-    job_id = str(uuid.uuid4())
-    upload = SlowUpload(song.read_bytes(), codec="flac")
-    sending = upload.post(client, f"?job_id={job_id}")
+    job_id = new_id()
 
     async def begun() -> bool:
         return await _exists(client, job_id) and (await get_job(client, job_id))["status"] == "Processing"
 
-    await eventually(begun)
-    upload.gate.set()
-    assert (await sending).status == 200
+    async with half_sent(client, job_id, song, codec="flac") as upload:
+        await eventually(begun)
+        assert (await upload.finish()).status == 200
     assert (await ended(client, job_id))["status"] == "Completed"
 
 
@@ -252,14 +219,12 @@ async def test_options_after_the_file_count(start: Start, song: Path) -> None:
 async def test_options_after_a_file_that_is_encoded_already_count(start: Start, long_song: Path) -> None:
     """Segments were made and played when the bit rate came: all of them are made anew."""
     client = await start()
-    job_id = str(uuid.uuid4())
-    upload = SlowUpload(long_song.read_bytes(), codec="aac", later=("bitrate", "64000"))
-    sending = upload.post(client, f"?job_id={job_id}")
-    await eventually(lambda: _exists(client, job_id))
-    assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
-    before = (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"]
-    upload.gate.set()
-    assert (await sending).status == 200
+    job_id = new_id()
+    async with half_sent(client, job_id, long_song, codec="aac", behind=("bitrate", "64000")) as upload:
+        await eventually(lambda: _exists(client, job_id))
+        assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
+        before = (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"]
+        assert (await upload.finish()).status == 200
     job = await ended(client, job_id)
     assert (job["status"], job["bitrate"]) == ("Completed", 64000)
     assert (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"] != before
@@ -269,24 +234,19 @@ async def test_options_after_a_file_that_is_encoded_already_count(start: Start, 
 async def test_an_id_that_is_free_again_brings_no_old_sound(start: Start, long_song: Path, song: Path) -> None:
     """What was played of an upload that failed is not what the next job of that id has, though its name is the same."""
     client = await start()
-    job_id = str(uuid.uuid4())
-    upload = SlowUpload(long_song.read_bytes(), codec="aac").cut()
-    sending = upload.post(client, f"?job_id={job_id}")
-    await eventually(lambda: _exists(client, job_id))
-    assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
-    before = await (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).read()
-    upload.gate.set()
-    with pytest.raises(ClientError):
-        await sending
+    job_id = new_id()
+    async with half_sent(client, job_id, long_song, codec="aac"):
+        await eventually(lambda: _exists(client, job_id))
+        assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
+        before = await (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).read()
     assert (await ended(client, job_id))["status"] == "Failed"
 
     async def unlisted() -> bool:
         return (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).status == 404
 
     await eventually(unlisted)
-    upload = SlowUpload(tone(song.parent / "other.wav", seconds=24, hertz=900).read_bytes(), codec="aac")
-    upload.gate.set()
-    assert (await upload.post(client, f"?job_id={job_id}")).status == 200
+    other = tone(song.parent / "other.wav", seconds=24, hertz=900)
+    assert await submit(client, other, query=f"?job_id={job_id}", codec="aac") == job_id
     assert (await ended(client, job_id))["status"] == "Completed"
     reply = await client.get(f"{HLS}/{job_id}/segment_00001.ts")
     after = await reply.read()
@@ -297,19 +257,16 @@ async def test_an_id_that_is_free_again_brings_no_old_sound(start: Start, long_s
 async def test_the_right_one_of_two_uploads_of_an_id_is_cancelled(start: Start, long_song: Path) -> None:
     """Another request that named the id before, and has sent no byte of its file, is in nobody's way."""
     client = await start()
-    job_id = str(uuid.uuid4())
-    idle = SlowUpload(b"never sent", codec="aac")
-    idle.start = b""
-    idle.file = b""
-    waiting = idle.post(client, f"?job_id={job_id}")
-    await asyncio.sleep(0.1)
-    sending = SlowUpload(long_song.read_bytes()).post(client, f"?job_id={job_id}")
-    await eventually(lambda: _exists(client, job_id))
-    assert (await client.delete(f"{JOB}/{job_id}")).status == 202
-    async with asyncio.timeout(GONE_SECONDS):
-        assert (await sending).status == 409
-    idle.gate.set()
-    assert (await waiting).status == 400
+    job_id = new_id()
+    async with linked(client.port) as idle:
+        await idle.post(f"/v1/stream/transcode?job_id={job_id}", closed())
+        await asyncio.sleep(0.1)
+        async with half_sent(client, job_id, long_song) as upload:
+            await eventually(lambda: _exists(client, job_id))
+            assert (await client.delete(f"{JOB}/{job_id}")).status == 202
+            async with asyncio.timeout(GONE_SECONDS):
+                assert (await upload.reply()).status == 409
+        assert (await idle.finish()).status == 400
 
 
 async def test_a_bad_host_is_refused_before_there_is_a_job(start: Start, song: Path) -> None:
@@ -340,22 +297,23 @@ async def test_cancel_leaves_nothing(
 ) -> None:
     """DELETE ends a job at once wherever it is: no file, no process, playlists gone, and the sender is told."""
     client = await start(jobs={"concurrency": 1})
-    job_id, sending = str(uuid.uuid4()), None
-    if when in ("uploading", "live"):
-        fields = {"codec": "aac"} if when == "live" else {}
-        sending = SlowUpload(long_song.read_bytes(), **fields).post(client, f"?job_id={job_id}")
-        await eventually(lambda: _exists(client, job_id))
-    else:
-        first = await submit(client, long_song)
-        job_id = await submit(client, long_song) if when == "queued" else first
-    begun = time.monotonic()
-    reply = await client.delete(f"{JOB}/{job_id}")
-    assert reply.status == 202
-    job = await ended(client, job_id)
-    assert time.monotonic() - begun < GONE_SECONDS
-    assert job["status"] == "Cancelled"
-    if sending is not None:
-        assert (await sending).status == 409
+    job_id = new_id()
+    async with AsyncExitStack() as stack:
+        if when in ("uploading", "live"):
+            fields = {"codec": "aac"} if when == "live" else {}
+            upload = await stack.enter_async_context(half_sent(client, job_id, long_song, **fields))
+            await eventually(lambda: _exists(client, job_id))
+        else:
+            first = await submit(client, long_song)
+            job_id = await submit(client, long_song) if when == "queued" else first
+        begun = time.monotonic()
+        reply = await client.delete(f"{JOB}/{job_id}")
+        assert reply.status == 202
+        job = await ended(client, job_id)
+        assert time.monotonic() - begun < GONE_SECONDS
+        assert job["status"] == "Cancelled"
+        if when in ("uploading", "live"):
+            assert (await upload.reply()).status == 409
     assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 404
 
     async def gone() -> bool:
@@ -394,7 +352,7 @@ async def test_an_upload_is_not_kept_once_its_job_is_completed(start: Start, son
 async def test_a_taken_id_is_a_conflict_and_a_failed_upload_frees_it(start: Start, song: Path) -> None:
     """`?job_id=` names a job once; after an upload that didn't arrive the name can be used again."""
     client = await start()
-    job_id = str(uuid.uuid4())
+    job_id = new_id()
     bad = await client.post(f"/v1/stream/transcode?job_id={job_id}", data=form(b"no sound at all, just words"))
     assert bad.status == 400
     job = await get_job(client, job_id)
@@ -489,14 +447,12 @@ async def test_a_playlist_without_a_segment_is_held_then_503(start: Start, song:
     """A player that comes too early waits; a 4xx would send it away for good."""
     monkeypatch.setattr("streamsrv.hls.api._FIRST_SEGMENT_SECONDS", 0.3)
     client = await start()
-    job_id = str(uuid.uuid4())
-    upload = SlowUpload(song.read_bytes())
-    sending = upload.post(client, f"?job_id={job_id}")
-    await eventually(lambda: _exists(client, job_id))
-    reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
-    assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
-    upload.gate.set()
-    await sending
+    job_id = new_id()
+    async with half_sent(client, job_id, song) as upload:
+        await eventually(lambda: _exists(client, job_id))
+        reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
+        assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+        assert (await upload.finish()).status == 200
 
 
 async def test_urls_follow_the_public_url(start: Start, song: Path) -> None:

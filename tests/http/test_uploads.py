@@ -15,6 +15,9 @@ from aiohttp import web
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.deadline import eventually
+from support.wire.ending import Ending
+from support.wire.link import linked
+from support.wire.messages import BOUNDARY, FORM_TYPE, LAST_CHUNK, chunk, closed, file_part, part, request_head
 
 from streamsrv.errors import DiskFull, Problem, TooLarge
 from streamsrv.web.problems import answer_problems
@@ -22,24 +25,21 @@ from streamsrv.web.uploads import FilePart, Form, UploadLimits, receive_form
 
 MIB = 1 << 20
 FIELDS = ("codec", "bitrate")
-BOUNDARY = "bench-of-bytes"
-TYPE = f"multipart/form-data; boundary={BOUNDARY}"
 LIMITS = UploadLimits(
     max_upload_bytes=64 * MIB, max_parts=10, max_field_bytes=100, idle_seconds=5, min_bytes_per_second=0
 )
 
 
-class Receiver:
+class Receiver(Ending):
     """The application: what it received, and how it ended."""
 
     def __init__(self, limits: UploadLimits = LIMITS) -> None:
+        super().__init__()
         self.limits = limits
         self.opened: tuple[FilePart, Mapping[str, str]] | None = None
         self.size = 0
         self.file: bytearray | None = bytearray()
         self.form: Form | None = None
-        self.error: BaseException | None = None
-        self.done = asyncio.Event()
         self.sink_error: Exception | None = None
         self.gate: Callable[[], Awaitable[None]] | None = None
         self.app = web.Application()
@@ -65,13 +65,8 @@ class Receiver:
         return self
 
     async def _receive(self, request: web.Request) -> web.Response:
-        try:
+        with self.noted():
             self.form = await receive_form(request, fields=FIELDS, limits=self.limits, open_file=self._open)
-        except BaseException as error:
-            self.error = error
-            raise
-        finally:
-            self.done.set()
         return web.Response(text="received")
 
     async def _health(self, _request: web.Request) -> web.Response:
@@ -90,55 +85,11 @@ async def serving(receiver: Receiver, **settings: bool) -> AsyncIterator[int]:
         await runner.cleanup()
 
 
-def part(name: str, content: bytes, extra: str = "") -> bytes:
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{name}"{extra}\r\n\r\n'
-    return head.encode() + content + b"\r\n"
-
-
-def form(*parts: bytes) -> bytes:
-    return b"".join(parts) + f"--{BOUNDARY}--\r\n".encode()
-
-
-def head(length: int | None, content_type: str = TYPE, extra: str = "") -> bytes:
-    framing = "Transfer-Encoding: chunked" if length is None else f"Content-Length: {length}"
-    return f"POST / HTTP/1.1\r\nHost: x\r\nContent-Type: {content_type}\r\n{framing}\r\n{extra}\r\n".encode()
-
-
-class Connection:
-    """A client that sends what it is told, byte for byte."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader = reader
-        self._writer = writer
-
-    async def send(self, data: bytes) -> None:
-        self._writer.write(data)
-        with suppress(ConnectionError):  # the reply says why
-            await self._writer.drain()
-
-    async def reply(self) -> tuple[int, str]:
-        """Status, and the text up to the end of the headers."""
-        async with asyncio.timeout(20):
-            text = (await self._reader.readuntil(b"\r\n\r\n")).decode()
-        return int(text.split()[1]), text
-
-
-@asynccontextmanager
-async def connected(port: int) -> AsyncIterator[Connection]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    try:
-        yield Connection(reader, writer)
-    finally:
-        writer.close()
-        with suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-async def post(port: int, body: bytes, content_type: str = TYPE, extra: str = "") -> int:
+async def post(port: int, body: bytes, content_type: str = FORM_TYPE, *more: str) -> int:
     """Send the whole request, then read the reply's status."""
-    async with connected(port) as connection:
-        await connection.send(head(len(body), content_type, extra) + body)
-        return (await connection.reply())[0]
+    async with linked(port) as link:
+        await link.post("/", body, *more, content_type=content_type)
+        return (await link.finish()).status
 
 
 @settings(max_examples=25, deadline=None)
@@ -153,20 +104,20 @@ def test_any_chunking_and_any_order(content: list[bytes], order: list[str], cuts
     parts = {
         "codec": part("codec", b"opus"),
         "bitrate": part("bitrate", b""),
-        "file": part("file", b"x" + b"".join(content), '; filename="a.mp3"\r\nContent-Type: audio/mpeg'),
+        "file": part("file", b"x" + b"".join(content), b'; filename="a.mp3"\r\nContent-Type: audio/mpeg'),
     }
-    body = form(*(parts[name] for name in order))
+    body = closed(*(parts[name] for name in order))
 
     async def run() -> None:
         receiver = Receiver()
-        async with serving(receiver) as port, connected(port) as connection:
-            await connection.send(head(None if chunked else len(body)))
+        async with serving(receiver) as port, linked(port) as link:
+            await link.write(request_head("POST", "/", None if chunked else len(body)))
             for begin, end in itertools.pairwise([0, *sorted(cut % len(body) for cut in cuts), len(body)]):
                 piece = body[begin:end]
-                await connection.send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunked and piece else piece)
+                await link.write(chunk(piece) if chunked else piece)
                 await asyncio.sleep(0)
-            await connection.send(b"0\r\n\r\n" if chunked else b"")
-            assert (await connection.reply())[0] == 200
+            await link.write(LAST_CHUNK if chunked else b"")
+            assert (await link.reply()).status == 200
         before = {"codec": "opus"} if order.index("codec") < order.index("file") else {}
         assert receiver.opened == (FilePart("a.mp3", "audio/mpeg"), before)
         assert receiver.file == b"x" + b"".join(content)
@@ -194,38 +145,38 @@ async def test_an_empty_file_opens_nothing() -> None:
     """A file field without bytes, as a page sends it when no file was chosen, is named in the form and not opened."""
     receiver = Receiver()
     async with serving(receiver) as port:
-        assert await post(port, form(part("file", b"", '; filename=""'))) == 200
+        assert await post(port, closed(file_part("", b""))) == 200
     assert receiver.opened is None
     assert receiver.form == Form({}, FilePart("", ""), 0)
 
 
-GOOD = form(part("file", b"sound"))
+GOOD = closed(part("file", b"sound"))
 BAD = {
-    "no content type": (GOOD, "", "", 415),
-    "another content type": (GOOD, "application/json", "", 415),
-    "another multipart": (GOOD, f"multipart/mixed; boundary={BOUNDARY}", "", 415),
-    "compressed": (GOOD, TYPE, "Content-Encoding: gzip\r\n", 415),
-    "called identity": (GOOD, TYPE, "Content-Encoding: identity\r\n", 415),
-    "no boundary": (GOOD, "multipart/form-data", "", 400),
-    "an odd boundary": (GOOD, 'multipart/form-data; boundary="<>"', "", 400),
-    "another boundary": (GOOD, "multipart/form-data; boundary=other", "", 400),
-    "no body": (b"", TYPE, "", 400),
-    "cut within the file": (GOOD[:-25], TYPE, "", 400),
-    "cut within the last boundary": (GOOD[:-5], TYPE, "", 400),
-    "an unknown field": (form(part("colour", b"red"), part("file", b"x")), TYPE, "", 400),
-    "two files": (form(part("file", b"x"), part("file", b"y")), TYPE, "", 400),
-    "a field twice": (form(part("codec", b"aac"), part("codec", b"mp3")), TYPE, "", 400),
-    "10,000 parts": (form(*[part("codec", b"aac")] * 10_000), TYPE, "", 400),
-    "a long field": (form(part("codec", b"x" * 5000)), TYPE, "", 413),
+    "no content type": (GOOD, "", (), 415),
+    "another content type": (GOOD, "application/json", (), 415),
+    "another multipart": (GOOD, f"multipart/mixed; boundary={BOUNDARY}", (), 415),
+    "compressed": (GOOD, FORM_TYPE, ("Content-Encoding: gzip",), 415),
+    "called identity": (GOOD, FORM_TYPE, ("Content-Encoding: identity",), 415),
+    "no boundary": (GOOD, "multipart/form-data", (), 400),
+    "an odd boundary": (GOOD, 'multipart/form-data; boundary="<>"', (), 400),
+    "another boundary": (GOOD, "multipart/form-data; boundary=other", (), 400),
+    "no body": (b"", FORM_TYPE, (), 400),
+    "cut within the file": (GOOD[:-25], FORM_TYPE, (), 400),
+    "cut within the last boundary": (GOOD[:-5], FORM_TYPE, (), 400),
+    "an unknown field": (closed(part("colour", b"red"), part("file", b"x")), FORM_TYPE, (), 400),
+    "two files": (closed(part("file", b"x"), part("file", b"y")), FORM_TYPE, (), 400),
+    "a field twice": (closed(part("codec", b"aac"), part("codec", b"mp3")), FORM_TYPE, (), 400),
+    "10,000 parts": (closed(*[part("codec", b"aac")] * 10_000), FORM_TYPE, (), 400),
+    "a long field": (closed(part("codec", b"x" * 5000)), FORM_TYPE, (), 413),
 }
 
 
-@pytest.mark.parametrize(("body", "content_type", "extra", "status"), BAD.values(), ids=BAD)
-async def test_bad_requests(body: bytes, content_type: str, extra: str, status: int) -> None:
+@pytest.mark.parametrize(("body", "content_type", "more", "status"), BAD.values(), ids=BAD)
+async def test_bad_requests(body: bytes, content_type: str, more: tuple[str, ...], status: int) -> None:
     """Each request that isn't a form we take is answered with its status, and there is no form."""
     receiver = Receiver()
     async with serving(receiver) as port:
-        assert await post(port, body, content_type, extra) == status
+        assert await post(port, body, content_type, *more) == status
     assert receiver.form is None
     assert isinstance(receiver.error, Problem)
 
@@ -234,42 +185,41 @@ async def test_broken_chunks() -> None:
     """A body whose chunks are malformed, of which aiohttp tells us nothing, ends like one that stops arriving."""
     receiver = Receiver(replace(LIMITS, idle_seconds=0.2))
     begun = part("file", b"sound")
-    async with serving(receiver) as port, connected(port) as connection:
-        await connection.send(head(None) + b"%x\r\n%b\r\n" % (len(begun), begun))
+    async with serving(receiver) as port, linked(port) as link:
+        await link.write(request_head("POST", "/", None) + chunk(begun))
         await receiver.has(5)
-        await connection.send(b"not a number\r\n")
-        assert (await connection.reply())[0] == 408
+        await link.write(b"not a number\r\n")
+        assert (await link.reply()).status == 408
 
 
 async def test_a_file_may_have_exactly_the_largest_size() -> None:
     """The limit is of the file alone: boundaries, headers and fields don't count."""
     receiver = Receiver(replace(LIMITS, max_upload_bytes=1000))
     async with serving(receiver) as port:
-        assert await post(port, form(part("file", b"x" * 1000), part("codec", b"x" * 100))) == 200
+        assert await post(port, closed(part("file", b"x" * 1000), part("codec", b"x" * 100))) == 200
     assert receiver.size == 1000
 
 
 async def test_nothing_beyond_the_largest_size_reaches_the_sink() -> None:
     """One byte more is 413, and the sink has at most the allowed bytes, however they were cut."""
-    for chunk in (1, 300, 5000):
+    for size in (1, 300, 5000):
         receiver = Receiver(replace(LIMITS, max_upload_bytes=1000))
-        body = form(part("file", b"x" * 1001))
-        async with serving(receiver) as port, connected(port) as connection:
-            await connection.send(head(len(body)))
-            for begin in range(0, len(body), chunk):
-                await connection.send(body[begin : begin + chunk])
-            assert (await connection.reply())[0] == 413
+        body = closed(part("file", b"x" * 1001))
+        async with serving(receiver) as port, linked(port) as link:
+            await link.post("/", body)
+            while link.left:
+                await link.send(size)
+            assert (await link.reply()).status == 413
         assert receiver.size <= 1000
 
 
 async def test_an_announced_excess_is_refused_at_once() -> None:
     """A Content-Length that no allowed file could have is 413 before any byte of the body was sent."""
     receiver = Receiver(replace(LIMITS, max_upload_bytes=1000))
-    async with serving(receiver) as port, connected(port) as connection:
-        await connection.send(head(1_000_000))
-        status, text = await connection.reply()
-    assert status == 413
-    assert "Connection: close" in text
+    async with serving(receiver) as port, linked(port) as link:
+        await link.write(request_head("POST", "/", 1_000_000))
+        reply = await link.reply()
+    assert (reply.status, reply.headers["Connection"]) == (413, "close")
 
 
 async def test_an_early_refusal_reaches_a_client_that_goes_on_sending() -> None:
@@ -279,10 +229,10 @@ async def test_an_early_refusal_reaches_a_client_that_goes_on_sending() -> None:
 
     def send(port: int) -> None:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-            connection.sendall(head(None))
+            connection.sendall(request_head("POST", "/", None))
             block = part("file", bytes(MIB))[:-2]
             for _ in range(64):
-                connection.sendall(b"%x\r\n%b\r\n" % (len(block), block))
+                connection.sendall(chunk(block))
                 block = bytes(MIB)
             replies.append(connection.recv(1000))
 
@@ -297,24 +247,23 @@ async def test_an_early_refusal_reaches_a_client_that_goes_on_sending() -> None:
 async def test_an_idle_client_is_refused() -> None:
     """A client that stops sending is answered 408 after idle_seconds."""
     receiver = Receiver(replace(LIMITS, idle_seconds=0.1))
-    async with serving(receiver) as port, connected(port) as connection:
-        await connection.send(head(1000) + part("file", b"x"))
-        status, text = await connection.reply()
-    assert status == 408
-    assert "Connection: close" in text
+    async with serving(receiver) as port, linked(port) as link:
+        await link.write(request_head("POST", "/", 1000) + part("file", b"x"))
+        reply = await link.reply()
+    assert (reply.status, reply.headers["Connection"]) == (408, "close")
 
 
 async def test_a_slow_client_is_refused() -> None:
     """A client that keeps sending, but less than the least rate on average, is answered 408 after its grace."""
     receiver = Receiver(replace(LIMITS, grace_seconds=0.2, min_bytes_per_second=100_000))
-    async with serving(receiver) as port, connected(port) as connection:
-        await connection.send(head(100_000) + part("file", b""))
-        reply = asyncio.ensure_future(connection.reply())
+    async with serving(receiver) as port, linked(port) as link:
+        await link.write(request_head("POST", "/", 100_000) + part("file", b""))
+        reply = asyncio.ensure_future(link.reply())
         began = time.monotonic()
         while not reply.done() and time.monotonic() - began < 10:
-            await connection.send(b"x")
+            await link.write(b"x")
             await asyncio.wait([reply], timeout=0.02)
-        assert (await reply)[0] == 408
+        assert (await reply).status == 408
     assert time.monotonic() - began > 0.2
 
 
@@ -340,10 +289,12 @@ async def test_a_waiting_sink_makes_the_sender_wait() -> None:
         await allowed.wait()
 
     receiver.gate = gate
-    body = form(part("file", bytes(40 * MIB)))
+    body = closed(part("file", bytes(40 * MIB)))
     async with serving(receiver) as port:
         with socket.create_connection(("127.0.0.1", port), timeout=0.5) as connection:
-            rest = await asyncio.to_thread(send_until_it_waits, connection, memoryview(head(len(body)) + body))
+            rest = await asyncio.to_thread(
+                send_until_it_waits, connection, memoryview(request_head("POST", "/", len(body)) + body)
+            )
             assert len(rest) > 20 * MIB
             allowed.set()
             connection.settimeout(20)
@@ -375,8 +326,8 @@ async def test_a_client_that_leaves(cancellation: bool, error: type[BaseExceptio
     """When the connection ends within the body, what aiohttp raises comes out, and there is no form."""
     receiver = Receiver()
     async with serving(receiver, handler_cancellation=cancellation) as port:
-        async with connected(port) as connection:
-            await connection.send(head(10_000) + part("file", b"sound"))
+        async with linked(port) as link:
+            await link.write(request_head("POST", "/", 10_000) + part("file", b"sound"))
             await receiver.has(5)
         await asyncio.wait_for(receiver.done.wait(), 5)
     assert isinstance(receiver.error, error)
@@ -387,7 +338,7 @@ async def test_line_ends_do_not_hold_up_others() -> None:
     """While 16 MiB of line ends arrive, others are answered as ever: little is worked on between ask and answer."""
     receiver = Receiver()
     receiver.file = None
-    body = form(part("file", b"\r\n--" * (4 * MIB)))
+    body = closed(part("file", b"\r\n--" * (4 * MIB)))
     longest = 0.0
     async with serving(receiver) as port, aiohttp.ClientSession() as session:
         sending = asyncio.ensure_future(asyncio.to_thread(send_all, port, body))
@@ -403,5 +354,5 @@ async def test_line_ends_do_not_hold_up_others() -> None:
 
 def send_all(port: int, body: bytes) -> bytes:
     with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
-        connection.sendall(head(len(body)) + body)
+        connection.sendall(request_head("POST", "/", len(body)) + body)
         return connection.recv(1000)

@@ -13,8 +13,9 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
-from support.canary import Canary, watch_connections
 from support.deadline import eventually
+from support.neighbours.canary import watch_connections
+from support.neighbours.origin import Origin
 
 from streamsrv.errors import DiskFull, FailedDownload, InternalError, RefusedAddress
 from streamsrv.extract.copies import Copies, Copy
@@ -36,63 +37,9 @@ def _watched(monkeypatch: pytest.MonkeyPatch) -> None:
     watch_connections(monkeypatch)
 
 
-class Origin:
-    """A web server with one file at any address, that knows ranges and conditions. It stops at `gate`, after HALF."""
-
-    def __init__(self) -> None:
-        self.canary = Canary(self._answer)
-        self.body = ONE
-        self.etag: str | None = '"one"'
-        self.statuses: list[int] = []
-        self.gate: asyncio.Event | None = None
-        self.open_replies = 0
-
-    def url(self, path: str = "/video.mp4") -> str:
-        return self.canary.url(path)
-
-    def change(self) -> None:
-        self.body, self.etag = TWO, '"two"'
-
-    @property
-    def asked(self) -> list[str]:
-        """What was asked for: the whole file, the rest of it, or whether it has changed."""
-        names = {"If-None-Match": "changed?", "Range": "rest"}
-        return [
-            next((word for name, word in names.items() if name in request.headers), "whole")
-            for request in self.canary.requests
-        ]
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        if self.statuses:
-            return web.Response(status=self.statuses.pop(0))
-        headers = {} if self.etag is None else {"ETag": self.etag}
-        if self.etag is not None and request.headers.get("If-None-Match") == self.etag:
-            return web.Response(status=304, headers=headers)
-        start, status = 0, 200
-        if self.etag is not None and request.headers.get("If-Range") == self.etag:
-            start, status = int(request.headers["Range"][6:-1]), 206
-            headers["Content-Range"] = f"bytes {start}-{len(self.body) - 1}/{len(self.body)}"
-        reply = web.StreamResponse(status=status, headers=headers)
-        reply.content_length = len(self.body) - start
-        await reply.prepare(request)
-        self.open_replies += 1
-        try:
-            await self._send(reply, start)
-        finally:
-            self.open_replies -= 1
-        return reply
-
-    async def _send(self, reply: web.StreamResponse, start: int) -> None:
-        body, stop = self.body, max(start, HALF)
-        await reply.write(body[start:stop])
-        if self.gate is not None:
-            await self.gate.wait()
-        await reply.write(body[stop:])
-
-
 @pytest.fixture
 async def origin() -> AsyncIterator[Origin]:
-    origin = Origin()
+    origin = Origin(ONE, half_bytes=HALF)
     async with origin.canary.serve():
         yield origin
 
@@ -192,7 +139,7 @@ async def test_any_age_will_do(origin: Origin, house: House, copies: Copies) -> 
     """Whoever takes a kept copy gets it however old it is, and downloads it only where there is none."""
     async with copies.kept(origin.url()) as copy:
         check(copy)
-    origin.change()
+    origin.change(TWO)
     house.now += 1000 * FRESH_SECONDS
     async with copies.kept(origin.url()) as copy:
         check(copy, ONE)
@@ -202,7 +149,7 @@ async def test_any_age_will_do(origin: Origin, house: House, copies: Copies) -> 
 async def test_what_has_changed_is_downloaded(origin: Origin, house: House, copies: Copies) -> None:
     """A new content is a new copy; who holds the old one reads it to the end of the block, and then it goes."""
     async with copies.current(origin.url()) as old:
-        origin.change()
+        origin.change(TWO)
         house.now += FRESH_SECONDS
         async with copies.current(origin.url()) as new:
             check(new, TWO)
@@ -217,7 +164,7 @@ async def test_what_is_there_is_counted(origin: Origin, house: House) -> None:
     """What the shelf counts is what is there: both contents while the old one is read, one afterwards."""
     async with house.open() as opened:
         async with opened.copies.current(origin.url()):
-            origin.change()
+            origin.change(TWO)
             house.now += FRESH_SECONDS
             await read(opened.copies, origin.url(), TWO)
             assert opened.shelf.size > len(ONE) + len(TWO)
@@ -227,7 +174,7 @@ async def test_what_is_there_is_counted(origin: Origin, house: House) -> None:
 async def test_a_part_outlives_old_contents(origin: Origin, house: House, copies: Copies) -> None:
     """When old contents go, what came of a download that was left stays."""
     async with copies.current(origin.url()) as old:
-        origin.change()
+        origin.change(TWO)
         house.now += FRESH_SECONDS
         await read(copies, origin.url(), TWO)
         origin.body, origin.etag, origin.gate = ONE[::-1], '"three"', asyncio.Event()

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.contextvars import merge_contextvars
 from structlog.testing import capture_logs
-from support.canary import Canary, FakeNames, watch_connections
 from support.deadline import eventually
+from support.neighbours.canary import Canary, FakeNames, watch_connections
 
 from streamsrv.errors import DiskFull, FailedDownload, RefusedAddress
 from streamsrv.outbound.addresses import Allowed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from support.canary import Canary, FakeNames, watch_connections
+from support.neighbours.canary import Canary, FakeNames, watch_connections
 
 from streamsrv.errors import FailedDownload, Problem, RefusedAddress
 from streamsrv.outbound.addresses import Allowed

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
-from support.canary import Canary, FakeNames, watch_connections
 from support.deadline import eventually
+from support.neighbours.canary import Canary, FakeNames, watch_connections
 
 from streamsrv.errors import DiskFull
 from streamsrv.jobs.job import Job, JobKind, JobStatus

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from support.sound import FFMPEG
 
 PICTURE = ("-f", "lavfi", "-i", "testsrc=size=64x48:rate=10")
