@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
+from support.page.visit import WAIT_SECONDS, Server, Visit
 from support.server import serving
-from support.visit import WAIT_SECONDS, Server, Visit
+from support.wire.link import Link, linked
+from support.wire.messages import closed, file_part, new_id
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = [
@@ -105,55 +107,35 @@ def tone(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trickle:
     """An upload by another client that goes at a set pace: the job's id, and how to end it."""
 
     job_id: str
-    rest: asyncio.Event
+    link: Link
+    sending: asyncio.Task[None]
 
-    def finish(self) -> None:
-        """Send what is left at full speed."""
-        self.rest.set()
+    async def finish(self) -> None:
+        """Send what is left at full speed; it is taken."""
+        await self.stop()
+        assert (await self.link.finish()).status == 200
 
-
-async def _trickle(writer: asyncio.StreamWriter, body: bytes, *, bytes_per_second: int, rest: asyncio.Event) -> None:
-    step = bytes_per_second // 10
-    for start in range(0, len(body), step):
-        writer.write(body[start : start + step])
-        await writer.drain()
-        try:
-            await asyncio.wait_for(rest.wait(), 0.1)
-        except TimeoutError:
-            continue
-        writer.write(body[start + step :])
-        await writer.drain()
-        return
+    async def stop(self) -> None:
+        self.sending.cancel()
+        await asyncio.gather(self.sending, return_exceptions=True)
 
 
 @asynccontextmanager
 async def _slow_upload(server: Server, path: Path, *, bytes_per_second: int) -> AsyncIterator[Trickle]:
     """Sends the file as a named upload with its options in the query, until `finish()` or the end of the block."""
-    trickle = Trickle(str(uuid.uuid4()), asyncio.Event())
-    boundary = uuid.uuid4().hex
-    head = f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{path.name}"\r\n\r\n'
-    body = head.encode() + await asyncio.to_thread(path.read_bytes) + f"\r\n--{boundary}--\r\n".encode()
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
-    writer.write(
-        f"POST /v1/stream/transcode?job_id={trickle.job_id}&quality_profile=high HTTP/1.1\r\n"
-        f"Host: 127.0.0.1:{server.port}\r\nContent-Length: {len(body)}\r\n"
-        f"Content-Type: multipart/form-data; boundary={boundary}\r\nConnection: close\r\n\r\n".encode()
-    )
-    sending = asyncio.create_task(_trickle(writer, body, bytes_per_second=bytes_per_second, rest=trickle.rest))
-    try:
-        yield trickle
-        if trickle.rest.is_set():
-            await sending
-            assert b" 200 " in await reader.readline()
-    finally:
-        sending.cancel()
-        await asyncio.gather(sending, return_exceptions=True)
-        writer.close()
+    job_id, body = new_id(), closed(file_part(path.name, await asyncio.to_thread(path.read_bytes)))
+    async with linked(server.port) as link:
+        await link.post(f"/v1/stream/transcode?job_id={job_id}&quality_profile=high", body)
+        trickle = Trickle(job_id, link, asyncio.create_task(link.send_at(bytes_per_second)))
+        try:
+            yield trickle
+        finally:
+            await trickle.stop()
 
 
 @pytest.fixture

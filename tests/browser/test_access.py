@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import FileChooser, Request, Route, expect
-from support.visit import WAIT_SECONDS
+from support.page.visit import WAIT_SECONDS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

@@ -14,7 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Download, Locator, Route, expect
 from support import sound
 from support.deadline import eventually
-from support.visit import Gate
+from support.page.visit import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 

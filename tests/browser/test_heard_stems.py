@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import requests
-from browser.test_mixer import NEW_MIX, RATE, RENDER
+from support.page.mixer import NEW_MIX, RATE, RENDER
 from support.performed import STEMS, performed, written
 from support.songs import completed_song, send_song
 

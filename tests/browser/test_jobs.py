@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from playwright.async_api import Request, Route, expect
-from support.visit import Gate
+from support.page.visit import Gate
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -177,7 +177,7 @@ async def test_progress_comes_by_events(visit, slow_upload, tone, unique: str) -
             await visit.page.reload()
         await visit.page.route("**/v1/stream/jobs?**", lambda route: route.fulfill(status=503, json={}))
         await visit.page.route(f"**/v1/stream/job/{upload.job_id}", lambda route: route.abort())
-        upload.finish()
+        await upload.finish()
         await visit.state(unique, "ready")
 
 

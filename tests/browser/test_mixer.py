@@ -14,14 +14,14 @@ import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import expect
 from support import sound
-from support.visit import CLOCK
+from support.page.mixer import NEW_MIX, RATE, RENDER
+from support.page.visit import CLOCK
 
 from streamsrv.web.pages import Pages
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 STATIC = Path(__file__).parents[2] / "static"
-RATE = 44100
 SECONDS = 20.25
 HASH = "5" * 64
 STEMS = {"vocals": 1, "drums": -1}
@@ -49,23 +49,6 @@ LISTEN = """async () => {
         recorder.port.onmessage = ({ data }) => resolve(data);
         recorder.port.postMessage(null);
     });
-}"""
-NEW_MIX = """async ({ tracks, rate, offlineSeconds }) => {
-    const { Mix } = await import("/static/mix.js");
-    const offline = offlineSeconds ? new OfflineAudioContext(2, offlineSeconds * rate, rate) : undefined;
-    window.mix = new Mix(tracks, rate, offline);
-    window.most = 0;
-    for (const name of ["change", "grown", "sound"]) {
-        window.mix.addEventListener(name, () => { window.most = Math.max(window.most, window.mix.decoded.length); });
-    }
-    await window.mix.open();
-}"""
-RENDER = """async () => {
-    const buffer = await window.mix.context.startRendering();
-    const bytes = new Uint8Array(buffer.getChannelData(0).buffer);
-    let text = "";
-    for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
-    return btoa(text);
 }"""
 
 

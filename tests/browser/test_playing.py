@@ -52,7 +52,7 @@ async def test_a_song_plays_while_it_is_still_being_sent(visit, slow_upload, ton
         for _ in range(9):
             await visit.page.locator("#seek").press("ArrowRight")
         await visit.page.get_by_text("That part isn’t made yet.").wait_for()
-        upload.finish()
+        await upload.finish()
         await visit.state(unique, "ready")
     await visit.until("document.getElementById('dock-total').textContent === '0:40'")
     await visit.page.locator("#seek").press("End")

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from playwright.async_api import ConsoleMessage, Locator, Page, Request, Route, expect
 
+from support.checkout import ROOT
 from support.deadline import eventually
 
-AXE = Path(__file__).parents[2] / "node_modules/axe-core/axe.min.js"
+AXE = ROOT / "node_modules/axe-core/axe.min.js"
 DROP = """(files) => {
     const transfer = new DataTransfer();
     for (const [name, base64] of files) {
