@@ -5,20 +5,13 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from support.jobs import Clock, make_store
 
 from streamsrv.extract.archive import Archive, digest_in, file_name
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.storage.local import LocalStorage
 
 DAY = 86400.0
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 class Place:
@@ -48,8 +41,7 @@ class Place:
 
 @pytest.fixture
 async def place(tmp_path: Path) -> AsyncIterator[Place]:
-    limits = {"lease_seconds": 30.0, "ageing_seconds": 300.0, "max_attempts": 3, "max_restarts": 20}
-    async with SqliteJobStore(tmp_path / "jobs.db", **limits) as store:
+    async with make_store(tmp_path / "jobs.db") as store:
         yield Place(tmp_path, store)
 
 

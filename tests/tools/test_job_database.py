@@ -8,14 +8,13 @@ from contextlib import suppress
 from itertools import product
 
 import pytest
+from support.jobs import make_job, make_store, make_submission
 
 from streamsrv.errors import DiskFull, InternalError
-from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.job import JobKind, JobStatus
 from streamsrv.jobs.queries import load_queries, load_schema
 from streamsrv.jobs.rows import job_values
 from streamsrv.jobs.schema import UnusableDatabase
-from streamsrv.jobs.sqlite import SqliteJobStore
-from streamsrv.jobs.submissions import Submission
 
 
 @pytest.fixture
@@ -31,14 +30,6 @@ def no_thread_left():
     for thread in set(threading.enumerate()) - before:
         thread.join(5)
         assert not thread.is_alive()
-
-
-def make_store(path) -> SqliteJobStore:
-    return SqliteJobStore(path, lease_seconds=30, ageing_seconds=300, max_attempts=3, max_restarts=20)
-
-
-def make_job(job_id="a", **changes) -> Job:
-    return Job(id=job_id, kind=JobKind.HLS, created_at=0.0, **changes)
 
 
 async def fill(path, jobs=200):
@@ -285,21 +276,18 @@ async def test_a_database_of_version_2_is_brought_up_to_date(path):
             assert (await store.results.find("k")).file == "old.flac"
             assert await store.submissions.name_of("old", "local") is None
     async with make_store(path) as store:
-        submission = make_submission(callback_url="http://example.com/hook")
+        submission = make_submission("s", callback_url="http://example.com/hook")
         assert await store.submissions.submit(make_job("new", fingerprint="f"), submission) == (job, False)
         await store.finish(await store.claim([JobKind.HLS]), JobStatus.COMPLETED)
         assert [message.id for message in await store.outbox.due(1e12, (), 9)] == ["msg_s"]
 
 
-def make_submission(**changes) -> Submission:
-    values = {"id": "s", "content": "a" * 64, "model": "m", "name": "song.mp3", "origin": "http://localhost"}
-    return Submission(**(values | {"created_at": 1.0} | changes))
-
-
 async def test_the_file_knows_what_is_owed(path):
     """Whatever statement ends a job, even a mistaken one, owes each webhook once, and names a song by its digest."""
     async with make_store(path) as store:
-        await store.submissions.submit(make_job(fingerprint="f"), make_submission(callback_url="http://example.com/"))
+        await store.submissions.submit(
+            make_job(fingerprint="f"), make_submission("s", callback_url="http://example.com/")
+        )
         connection = sqlite3.connect(path, isolation_level=None)
         for status in ("Failed", "Failed"):
             connection.execute("UPDATE jobs SET status = ?, completed_at = 5.0", (status,))
@@ -307,7 +295,7 @@ async def test_the_file_knows_what_is_owed(path):
         (message,) = await store.outbox.messages_of("a" * 64, "local")
         assert (message.id, message.next_at) == ("msg_s", 5.0)
         with pytest.raises(sqlite3.IntegrityError):
-            await store.submissions.submit(make_job("b", fingerprint="g"), make_submission(id="t", content="short"))
+            await store.submissions.submit(make_job("b", fingerprint="g"), make_submission("t", content="short"))
         assert await store.get("b") is None
 
 

@@ -1,26 +1,16 @@
 """What every job store promises, run on each implementation there is."""
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
+from support.jobs import LEASE_SECONDS, Clock, make_job, make_store
 
 from streamsrv.errors import BadParameter, Conflict, NotFound
 from streamsrv.jobs.job import Job, JobKind, JobStatus, LeaseLost, Priority, Segment
 from streamsrv.jobs.sqlite import SqliteJobStore
-from streamsrv.jobs.store import JobStore
 
-LEASE_SECONDS, AGEING_SECONDS = 30.0, 100.0
-LIMITS = {"lease_seconds": LEASE_SECONDS, "ageing_seconds": AGEING_SECONDS, "max_attempts": 3, "max_restarts": 2}
+AGEING_SECONDS = 100.0
 KINDS = [JobKind.HLS]
-
-
-@dataclass
-class Clock:
-    now: float = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -29,29 +19,16 @@ def clock():
 
 
 @pytest.fixture(params=[SqliteJobStore])
-def make_store(request, tmp_path, clock):
+def new_store(request, tmp_path, clock):
     """Make store objects that share what they keep."""
-
-    def make(**changes) -> JobStore:
-        limits = {
-            "lease_seconds": LEASE_SECONDS,
-            "ageing_seconds": AGEING_SECONDS,
-            "max_attempts": 3,
-            "max_restarts": 2,
-        }
-        return request.param(tmp_path / "jobs.db", clock=clock, **(limits | changes))
-
-    return make
+    limits = {"clock": clock, "ageing_seconds": AGEING_SECONDS, "max_restarts": 2}
+    return lambda: make_store(tmp_path / "jobs.db", store_class=request.param, **limits)
 
 
 @pytest.fixture
-async def store(make_store):
-    async with make_store() as store:
+async def store(new_store):
+    async with new_store() as store:
         yield store
-
-
-def make_job(job_id: str = "a", **changes) -> Job:
-    return Job(id=job_id, kind=JobKind.HLS, **({"created_at": 1_000_000.0} | changes))
 
 
 def make_segment(number: int, **changes) -> Segment:
@@ -254,9 +231,9 @@ async def test_requests_differ_by_kind_subject_and_fingerprint(store):
     assert await store.latest(JobKind.HLS, "somebody", "f") is None
 
 
-async def test_fifty_requests_at_once_are_one_job(make_store):
+async def test_fifty_requests_at_once_are_one_job(new_store):
     """Two stores on the same data: all who ask at once get the same job, which is written once."""
-    async with make_store() as one, make_store() as other:
+    async with new_store() as one, new_store() as other:
         stores = [one, other] * 25
         jobs = await asyncio.gather(
             *(store.submit_once(make_request(f"job-{number}")) for number, store in enumerate(stores))
@@ -324,9 +301,9 @@ async def test_a_request_that_came_wakes_the_runner(store):
 # Claims
 
 
-async def test_exactly_one_of_many_claimers_gets_a_job(make_store):
+async def test_exactly_one_of_many_claimers_gets_a_job(new_store):
     """Two stores on the same data and many claims at once: each job goes out once."""
-    async with make_store() as one, make_store() as other:
+    async with new_store() as one, new_store() as other:
         for number in range(10):
             await submit_accepted(one, f"job-{number}")
         leases = await asyncio.gather(*(store.claim(KINDS) for _ in range(15) for store in (one, other)))
@@ -583,15 +560,15 @@ async def test_a_cancelled_running_job_ends_cancelled_whichever_way(store, end):
 # Start-up
 
 
-async def test_recover_after_reopening(make_store):
+async def test_recover_after_reopening(new_store):
     """A new server ends uploads that were not accepted, and lets jobs that ran wait again."""
-    async with make_store() as store:
+    async with new_store() as store:
         await claim(store, "ran")
         await store.submit(make_job("live"))
         await store.claim_upload("live")
         await store.submit(make_job("uploading"))
         await submit_accepted(store, "waited")
-    async with make_store() as store:
+    async with new_store() as store:
         ended = await store.recover()
         assert {job.id: job.status for job in ended} == {"live": JobStatus.FAILED, "uploading": JobStatus.FAILED}
         assert {job.error for job in ended} == {"The upload did not arrive completely."}

@@ -10,15 +10,13 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from support.jobs import LEASE_SECONDS, SONG, make_job, make_store, make_submission
 
 from streamsrv.errors import Conflict, NotFound
 from streamsrv.jobs.job import Job, JobKind, JobStatus, LeaseLost, Priority
-from streamsrv.jobs.sqlite import SqliteJobStore
-from streamsrv.jobs.submissions import Submission
 
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
-MAX_ATTEMPTS, MAX_RESTARTS, LEASE_SECONDS = 2, 1, 30.0
-SONG = "a" * 64
+MAX_ATTEMPTS, MAX_RESTARTS = 2, 1
 IDS = st.sampled_from(["a", "b", "c"])
 FINGERPRINTS = st.sampled_from(["x", "y"])
 
@@ -59,10 +57,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.open()
 
     def open(self) -> None:
-        self.store = SqliteJobStore(
+        self.store = make_store(
             Path(self.folder.name) / "jobs.db",
-            lease_seconds=LEASE_SECONDS,
-            ageing_seconds=300,
             max_attempts=MAX_ATTEMPTS,
             max_restarts=MAX_RESTARTS,
             clock=lambda: self.now,
@@ -90,7 +86,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @rule(job_id=IDS, priority=st.sampled_from(Priority))
     def submit(self, job_id, priority):
-        call = self.store.submit(Job(id=job_id, kind=JobKind.HLS, priority=priority, created_at=self.now))
+        call = self.store.submit(make_job(job_id, priority=priority, created_at=self.now))
         row = self.rows.get(job_id)
         if row is None or (row.status is FAILED and not row.accepted and row.discarded):
             self.loop.run(call)
@@ -106,7 +102,7 @@ class StoreMachine(RuleBasedStateMachine):
     def submit_once(self, job_id, fingerprint, accepted):
         accepted_at = self.now if accepted else None
         call = self.store.submit_once(
-            Job(id=job_id, kind=JobKind.HLS, created_at=self.now, accepted_at=accepted_at, fingerprint=fingerprint)
+            make_job(job_id, created_at=self.now, accepted_at=accepted_at, fingerprint=fingerprint)
         )
         standing = [other for other, row in self.rows.items() if row.stands_for(fingerprint)]
         if not standing and job_id in self.rows:
@@ -121,16 +117,8 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(job_id=IDS, fingerprint=FINGERPRINTS)
     def claim_result(self, job_id, fingerprint):
         self.written += 1
-        job = Job(id=job_id, kind=JobKind.HLS, created_at=self.now, accepted_at=self.now, fingerprint=fingerprint)
-        submission = Submission(
-            id=str(self.written),
-            content=SONG,
-            model="m",
-            name="song",
-            callback_url="http://example.com",
-            origin="http://localhost",
-            created_at=self.now,
-        )
+        job = make_job(job_id, created_at=self.now, accepted_at=self.now, fingerprint=fingerprint)
+        submission = make_submission(str(self.written), callback_url="http://example.com", created_at=self.now)
         call = self.store.submissions.submit(job, submission)
         answer = self.answer_to(fingerprint)
         if answer is None and job_id in self.rows:

@@ -4,25 +4,17 @@ import asyncio
 import sqlite3
 
 import pytest
+from support.jobs import LEASE_SECONDS, NOW, SONG, Clock, make_job, make_store, make_submission
 
 from streamsrv.errors import DiskFull
-from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.job import JobKind, JobStatus
 from streamsrv.jobs.outbox import Delivery, OutboxStore
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.submissions import Submission
 
-NOW, LEASE_SECONDS = 1_000_000.0, 30.0
-SONG = "a" * 64
 KINDS = [JobKind.SEPARATE]
 TRACKS = [{"name": "vocals", "file": "a/1/vocals.mp3"}, {"name": "é", "clipped": 0}]
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
-
-
-class Clock:
-    now = NOW
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -31,15 +23,15 @@ def clock():
 
 
 @pytest.fixture(params=[SqliteJobStore])
-def make_store(request, tmp_path, clock):
+def new_store(request, tmp_path, clock):
     """Make store objects that share what they keep."""
-    limits = {"lease_seconds": LEASE_SECONDS, "ageing_seconds": 300.0, "max_attempts": 1, "max_restarts": 0}
-    return lambda: request.param(tmp_path / "jobs.db", clock=clock, **limits)
+    limits = {"clock": clock, "max_attempts": 1, "max_restarts": 0}
+    return lambda: make_store(tmp_path / "jobs.db", store_class=request.param, **limits)
 
 
 @pytest.fixture
-async def store(make_store):
-    async with make_store() as store:
+async def store(new_store):
+    async with new_store() as store:
         yield store
 
 
@@ -48,22 +40,15 @@ def outbox(store) -> OutboxStore:
     return store.outbox
 
 
-def make_submission(name: str = "one", **changes) -> Submission:
-    values = {
-        "id": name,
-        "content": SONG,
-        "model": "htdemucs",
-        "model_reason": "there was no other",
-        "origin": "http://localhost:8080",
-        "callback_url": "http://Example.com:81/hook?x=1",
-        "created_at": NOW,
-    }
-    return Submission(name=f"{name}.mp3", **(values | changes))
+def owing(name: str = "one", **changes) -> Submission:
+    """One that named an address."""
+    values = {"model_reason": "there was no other", "callback_url": "http://Example.com:81/hook?x=1"}
+    return make_submission(name, **(values | changes))
 
 
 async def submit(store, job_id="a", name=None, *, accepted_at=NOW, **changes):
-    job = Job(id=job_id, kind=JobKind.SEPARATE, fingerprint=f"of {job_id}", created_at=NOW, accepted_at=accepted_at)
-    return await store.submissions.submit(job, make_submission(name or job_id, **changes))
+    job = make_job(job_id, kind=JobKind.SEPARATE, fingerprint=f"of {job_id}", accepted_at=accepted_at)
+    return await store.submissions.submit(job, owing(name or job_id, **changes))
 
 
 async def owe(store, *job_ids, **changes):
@@ -100,7 +85,7 @@ async def test_a_message_says_all_that_there_is_to_say(store, outbox, clock):
         "example.com:81",
     )
     assert (message.state, message.failures, message.next_at) == ("waiting", 0, clock.now)
-    assert message.submission == make_submission("a")
+    assert message.submission == owing("a")
     assert message.job == done
     assert message.job.result["tracks"] == TRACKS
     assert await outbox.messages_of(SONG, "local") == [message]
@@ -199,9 +184,9 @@ async def test_an_end_that_was_not_written_owes_nothing(store, outbox):
     assert await due(outbox) == ["msg_a"]
 
 
-async def test_what_is_owed_outlives_the_server(make_store):
+async def test_what_is_owed_outlives_the_server(new_store):
     """A server that comes after a killed one finds each message once, with what was tried."""
-    killed = make_store()
+    killed = new_store()
     await killed.open()
     try:
         await owe(killed, "a", "b")
@@ -209,7 +194,7 @@ async def test_what_is_owed_outlives_the_server(make_store):
         await killed.claim(KINDS)
         await record(killed.outbox, "msg_a", next_at=NOW + 5)
         await record(killed.outbox, "msg_b", status=200, state="delivered", failures=0)
-        async with make_store() as store:  # the other one never gets to close
+        async with new_store() as store:  # the other one never gets to close
             await store.recover()  # past its restarts
             messages = await store.outbox.messages_of(SONG, "local")
             assert [(message.id, message.state) for message in messages] == [

@@ -5,17 +5,11 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from support.jobs import NOW, make_job, make_store
 
 from streamsrv.errors import DiskFull, InternalError
-from streamsrv.jobs.job import Job, JobKind
+from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.results import SECONDS_BETWEEN_NOTES, Result, ResultStore, SqliteResults
-from streamsrv.jobs.sqlite import SqliteJobStore
-
-NOW = 1_000_000.0
-
-
-def make_job_store(path) -> SqliteJobStore:
-    return SqliteJobStore(path, lease_seconds=30, ageing_seconds=300, max_attempts=3, max_restarts=20)
 
 
 @pytest.fixture
@@ -25,7 +19,7 @@ def path(tmp_path):
 
 @pytest.fixture
 async def store(path):
-    async with make_job_store(path) as store:
+    async with make_store(path) as store:
         yield store
 
 
@@ -111,12 +105,12 @@ async def test_a_result_that_is_made_again_replaces_the_first(results):
 
 async def test_results_outlive_the_server(path):
     """What was recorded is there after the store was opened again, whatever becomes of the jobs."""
-    async with make_job_store(path) as store:
-        await store.submit_once(Job(id="a", kind=JobKind.EXTRACT, created_at=NOW, fingerprint="f"))
+    async with make_store(path) as store:
+        await store.submit_once(make_job(kind=JobKind.EXTRACT, fingerprint="f"))
         await store.results.record(make_result())
         await store.request_cancel("a")
         await store.remove("a")
-    async with make_job_store(path) as store:
+    async with make_store(path) as store:
         assert await store.results.find("k") == make_result()
 
 
@@ -321,7 +315,7 @@ async def test_a_failing_database_is_the_servers_own_fault(store, results):
 
 async def test_results_are_there_while_the_store_is_open(path):
     """Before and after, a call is a mistake that is told."""
-    store = make_job_store(path)
+    store = make_store(path)
     with pytest.raises(RuntimeError, match="not open"):
         await store.results.find("k")
     async with store:

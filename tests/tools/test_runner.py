@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 from support.deadline import eventually
+from support.jobs import make_job, make_store
 
 from streamsrv.errors import DiskFull, InternalError, UnusableFile
 from streamsrv.jobs import attempt
@@ -74,7 +75,7 @@ async def no_task_left():
 
 @pytest.fixture
 async def store(tmp_path, no_task_left):
-    async with make_store(tmp_path) as store:
+    async with make_store(tmp_path / "jobs.db") as store:
         yield store
 
 
@@ -89,11 +90,6 @@ def no_pauses(monkeypatch):
     monkeypatch.setattr(attempt, "RETRY_SECONDS", 0.01)
 
 
-def make_store(folder, *, store_class=SqliteJobStore, **changes):
-    limits = {"lease_seconds": 30.0, "ageing_seconds": 300.0, "max_attempts": 3, "max_restarts": 20}
-    return store_class(folder / "jobs.db", **(limits | changes))
-
-
 @asynccontextmanager
 async def running(store, studio, *, slots=2, upload_slots=2, lease_seconds=30.0, **more):
     limits = {"slots": slots, "upload_slots": upload_slots, "lease_seconds": lease_seconds, "retention_days": 0}
@@ -102,7 +98,7 @@ async def running(store, studio, *, slots=2, upload_slots=2, lease_seconds=30.0,
 
 
 async def submit(store, job_id="a"):
-    return await store.submit(Job(id=job_id, kind=JobKind.HLS, created_at=time.time()))
+    return await store.submit(make_job(job_id, created_at=time.time()))
 
 
 async def accept(store, job_id="a", priority=Priority.NORMAL):
@@ -154,7 +150,7 @@ async def test_n_jobs_work_at_a_time(store, studio):
 
 async def test_a_kind_with_slots_of_its_own_holds_up_nobody(store, studio):
     """Jobs of a kind with its own slots wait for each other only, and have a queue of their own."""
-    extraction = Job(id="x", kind=JobKind.EXTRACT, created_at=time.time(), accepted_at=time.time())
+    extraction = make_job("x", kind=JobKind.EXTRACT, created_at=time.time(), accepted_at=time.time())
     for job_id in "xyz":
         await store.submit(replace(extraction, id=job_id))
     await queue(store, *"abc")
@@ -171,7 +167,7 @@ async def test_a_kind_with_slots_of_its_own_holds_up_nobody(store, studio):
 
 async def test_an_urgent_job_has_a_slot_of_its_own(store, studio):
     """Where all slots of its kind are taken an urgent job starts at once, one of them, and no other job does."""
-    song = Job(id="x", kind=JobKind.SEPARATE, created_at=time.time(), accepted_at=time.time())
+    song = make_job("x", kind=JobKind.SEPARATE, created_at=time.time(), accepted_at=time.time())
     for job_id in "abc":
         await store.submit(replace(song, id=job_id))
     studio.more = {JobKind.SEPARATE: Work(run=studio.run, discard=studio.discard, slots=2, urgent_slots=1)}
@@ -326,7 +322,7 @@ async def test_an_end_is_recorded_once_the_store_can(tmp_path, studio, no_task_l
             return await super().finish(*args, **kwargs)
 
     studio.go.set()
-    async with make_store(tmp_path, store_class=FullStore) as store:
+    async with make_store(tmp_path / "jobs.db", store_class=FullStore) as store:
         await queue(store, "a")
         async with running(store, studio):
             job = await ended(store)
@@ -481,7 +477,7 @@ async def test_work_that_ends_its_own_way_when_cancelled_is_cancelled_all_the_sa
 
 async def test_a_lease_is_renewed_while_the_work_goes_on(tmp_path, studio, no_task_left):
     """A job that takes longer than its lease stays with its runner."""
-    async with make_store(tmp_path, lease_seconds=2.0) as store:
+    async with make_store(tmp_path / "jobs.db", lease_seconds=2.0) as store:
         await queue(store, "a")
         async with running(store, studio, lease_seconds=2.0):
             await eventually(lambda: studio.working)
@@ -501,7 +497,7 @@ async def test_a_machine_that_slept_goes_on(tmp_path, studio, no_task_left, is_l
     def clock() -> float:
         return time.time() + skew_seconds[0]
 
-    async with make_store(tmp_path, clock=clock) as store, running(store, studio) as runner:
+    async with make_store(tmp_path / "jobs.db", clock=clock) as store, running(store, studio) as runner:
         await submit(store)
         if is_live:
             assert await runner.start_upload("a")
@@ -517,7 +513,7 @@ async def test_a_machine_that_slept_goes_on(tmp_path, studio, no_task_left, is_l
 async def test_a_lost_lease_ends_the_work(tmp_path, studio, no_task_left):
     """A job that was taken away is worked on no more under the old lease; the next attempt completes it."""
     skew_seconds = [0.0]
-    async with make_store(tmp_path, clock=lambda: time.time() + skew_seconds[0]) as store:
+    async with make_store(tmp_path / "jobs.db", clock=lambda: time.time() + skew_seconds[0]) as store:
         await queue(store, "a")
         async with running(store, studio, slots=1):
             await eventually(lambda: studio.working)

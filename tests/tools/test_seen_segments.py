@@ -3,8 +3,9 @@
 import asyncio
 
 import pytest
+from support.jobs import make_job, make_store
 
-from streamsrv.jobs.job import Job, JobKind, JobStatus, Lease, Segment
+from streamsrv.jobs.job import JobStatus, Lease, Segment
 from streamsrv.jobs.seen import SeenSegments
 from streamsrv.jobs.sqlite import SqliteJobStore
 
@@ -17,15 +18,13 @@ def make_segment(etag: str = "old", *, name: str = NAME) -> Segment:
 
 @pytest.fixture
 async def store(tmp_path):
-    path = tmp_path / "jobs.db"
-    limits = {"lease_seconds": 30.0, "ageing_seconds": 100.0, "max_attempts": 3, "max_restarts": 2}
-    async with SqliteJobStore(path, **limits) as store:
+    async with make_store(tmp_path / "jobs.db") as store:
         yield store
 
 
 async def publish(store: SqliteJobStore, segment: Segment) -> Lease:
     """Publish a segment of job "a" while its upload arrives, and look it up."""
-    await store.submit(Job(id="a", kind=JobKind.HLS, created_at=1.0))
+    await store.submit(make_job())
     lease = await store.claim_upload("a")
     await store.add_segments(lease, [segment])
     assert await store.segment("a", NAME) == segment
@@ -57,7 +56,7 @@ async def test_a_removed_job_has_no_segments(store):
     assert await store.segment("a", NAME) == make_segment()
     await store.remove("a")
     assert await store.segment("a", NAME) is None
-    await store.submit(Job(id="a", kind=JobKind.HLS, created_at=2.0))
+    await store.submit(make_job())
     assert await store.segment("a", NAME) is None
 
 
@@ -68,7 +67,7 @@ async def test_an_upload_that_replaces_a_failed_one_starts_empty(store):
     assert await store.segment("a", NAME) == make_segment()
     await store.mark_discarded("a")
     assert await store.segment("a", NAME) is None
-    await store.submit(Job(id="a", kind=JobKind.HLS, created_at=2.0))
+    await store.submit(make_job())
     assert await store.segment("a", NAME) is None
 
 

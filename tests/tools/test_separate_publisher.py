@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.jobs import NOW, make_job, make_store
 from support.sound import decode
 
 from streamsrv.errors import InternalError
 from streamsrv.jobs.assignment import Assignment
-from streamsrv.jobs.job import Job, JobKind, Segment
+from streamsrv.jobs.job import JobKind, Segment
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.separate.downloads import song_pcm
@@ -61,9 +62,8 @@ async def encode(encoder: TrackEncoder, sound: np.ndarray) -> list[int]:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteJobStore]:
-    limits = {"lease_seconds": 30.0, "ageing_seconds": 300.0, "max_attempts": 3, "max_restarts": 20}
-    async with SqliteJobStore(tmp_path / "jobs.db", **limits) as store:
-        await store.submit(Job(id="a", kind=JobKind.SEPARATE, created_at=0, accepted_at=0, source="a/source"))
+    async with make_store(tmp_path / "jobs.db") as store:
+        await store.submit(make_job(kind=JobKind.SEPARATE, accepted_at=NOW, source="a/source"))
         yield store
 
 

@@ -5,29 +5,28 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
+from support.jobs import NOW, SONG, Clock, make_job, make_store, make_submission
 
 from streamsrv.errors import Conflict, DiskFull
 from streamsrv.jobs.job import Job, JobKind, JobStatus
 from streamsrv.jobs.retention import DAY_SECONDS, Retention
 from streamsrv.jobs.sqlite import SqliteJobStore
-from streamsrv.jobs.submissions import Submission, SubmissionStore
+from streamsrv.jobs.submissions import SubmissionStore
 
-NOW = 1_000_000.0
-SONG, OTHER_SONG = "a" * 64, "b" * 64
+OTHER_SONG = "b" * 64
 KINDS = [JobKind.SEPARATE]
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
 
 
 @pytest.fixture(params=[SqliteJobStore])
-def make_store(request, tmp_path):
+def new_store(request, tmp_path):
     """Make store objects that share what they keep."""
-    limits = {"lease_seconds": 30.0, "ageing_seconds": 300.0, "max_attempts": 3, "max_restarts": 20}
-    return lambda: request.param(tmp_path / "jobs.db", clock=lambda: NOW, **limits)
+    return lambda: make_store(tmp_path / "jobs.db", store_class=request.param, clock=Clock())
 
 
 @pytest.fixture
-async def store(make_store):
-    async with make_store() as store:
+async def store(new_store):
+    async with new_store() as store:
         yield store
 
 
@@ -36,14 +35,9 @@ def submissions(store) -> SubmissionStore:
     return store.submissions
 
 
-def make_job(job_id: str = "a", **changes) -> Job:
-    values = {"fingerprint": "f", "created_at": NOW, "accepted_at": NOW, "source": f"{job_id}/source"}
-    return Job(id=job_id, kind=JobKind.SEPARATE, **(values | changes))
-
-
-def make_submission(name: str = "one", **changes) -> Submission:
-    values = {"id": name, "content": SONG, "model": "htdemucs", "origin": "http://localhost:8080", "created_at": NOW}
-    return Submission(name=f"{name}.mp3", **(values | changes))
+def song_job(job_id: str = "a", **changes) -> Job:
+    values = {"fingerprint": "f", "accepted_at": NOW, "source": f"{job_id}/source"}
+    return make_job(job_id, kind=JobKind.SEPARATE, **(values | changes))
 
 
 async def end(store, status=COMPLETED, **result):
@@ -54,7 +48,7 @@ async def end(store, status=COMPLETED, **result):
 async def submit(store, job_id="a", name="one", *, fingerprint="f", status=None, **changes):
     """Ask for a song, and let the job that was written for it end if a status says how."""
     job, written = await store.submissions.submit(
-        make_job(job_id, fingerprint=fingerprint), make_submission(name, **changes)
+        song_job(job_id, fingerprint=fingerprint), make_submission(name, **changes)
     )
     if written and status is not None:
         job = await end(store, status)
@@ -75,8 +69,8 @@ def count(path, table):
 async def test_the_first_submission_writes_its_job(store, submissions):
     """The job is written as it was given, and the submission is read back with every field."""
     submission = make_submission("é", callback_url="http://example.com/hook", subject="somebody")
-    assert await submissions.submit(make_job(), submission) == (make_job(), True)
-    assert await store.get("a") == make_job()
+    assert await submissions.submit(song_job(), submission) == (song_job(), True)
+    assert await store.get("a") == song_job()
     assert await submissions.submission_of("a", "somebody") == submission
     assert await submissions.submission_of("a", "local") is None
 
@@ -133,10 +127,10 @@ async def test_a_job_that_is_being_cancelled_answers_no_new_submission(store):
 async def test_requests_differ_by_kind_subject_and_fingerprint(store, submissions):
     """What only looks alike is another request."""
     jobs = [
-        make_job("a"),
-        make_job("b", fingerprint="g"),
-        make_job("c", subject="somebody"),
-        replace(make_job("d"), kind=JobKind.EXTRACT),
+        song_job("a"),
+        song_job("b", fingerprint="g"),
+        song_job("c", subject="somebody"),
+        replace(song_job("d"), kind=JobKind.EXTRACT),
     ]
     for job in jobs:
         assert await submissions.submit(job, make_submission(job.id)) == (job, True)
@@ -144,9 +138,9 @@ async def test_requests_differ_by_kind_subject_and_fingerprint(store, submission
         assert await submissions.submit(replace(job, id="other"), make_submission(job.id * 2)) == (job, False)
 
 
-async def test_twenty_at_once_are_one_job(make_store):
+async def test_twenty_at_once_are_one_job(new_store):
     """Two stores on the same data: all who ask at once share the one job that is written, and each has its claim."""
-    async with make_store() as one, make_store() as other:
+    async with new_store() as one, new_store() as other:
         asked = await asyncio.gather(
             *(submit(store, f"job-{n}", str(n)) for n, store in enumerate([one, other] * 10)),
         )
@@ -178,14 +172,14 @@ async def test_twenty_at_the_moment_it_ends_are_all_answered(store, submissions,
 async def test_a_submission_is_whole_or_not_at_all(store, submissions):
     """Ids are taken once; whichever is taken, neither a job nor a claim was written."""
     with pytest.raises(ValueError, match="fingerprint"):
-        await submissions.submit(make_job(fingerprint=None), make_submission())
+        await submissions.submit(song_job(fingerprint=None), make_submission())
     await submit(store)
     with pytest.raises(Conflict):
         await submit(store, "b", "one", fingerprint="g")
     assert await store.get("b") is None
     with pytest.raises(Conflict):
         await submit(store, "a", "two", fingerprint="g")
-    assert await submissions.jobs_of(SONG, "local") == [make_job()]
+    assert await submissions.jobs_of(SONG, "local") == [song_job()]
     assert await submissions.name_of("a", "local") == "one.mp3"
 
 
@@ -193,7 +187,7 @@ async def test_a_full_disk_leaves_nothing_of_a_submission(store, submissions, tm
     """No space is DiskFull, and both the job and the claim are missing."""
     await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1")
     with pytest.raises(DiskFull):
-        await submissions.submit(make_job(), make_submission(origin="x" * 1_000_000))
+        await submissions.submit(song_job(), make_submission(origin="x" * 1_000_000))
     assert await store.get("a") is None
     await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
     assert count(tmp_path / "jobs.db", "submissions") == 0
@@ -215,21 +209,21 @@ async def test_a_new_job_wakes_the_runner(store):
 async def test_a_caller_that_went_away_has_submitted(store, submissions):
     """A change whose caller is cancelled runs to its end."""
     async with asyncio.timeout(3), asyncio.TaskGroup() as group:
-        caller = group.create_task(submissions.submit(make_job(), make_submission()))
+        caller = group.create_task(submissions.submit(song_job(), make_submission()))
         await asyncio.sleep(0)
         caller.cancel()
     assert caller.cancelled()
     assert await submissions.name_of("a", "local") == "one.mp3"
 
 
-async def test_submissions_outlive_the_server(make_store):
+async def test_submissions_outlive_the_server(new_store):
     """A server that comes after a killed one knows who asked, and works on it."""
-    killed = make_store()
+    killed = new_store()
     await killed.open()
     try:
         await submit(killed)
         await killed.claim(KINDS)
-        async with make_store() as store:  # the other one never gets to close
+        async with new_store() as store:  # the other one never gets to close
             await store.recover()
             assert (await submit(store, "b", "two"))[0].id == "a"
             assert await store.submissions.name_of("a", "local") == "two.mp3"

@@ -14,10 +14,11 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 from support.deadline import eventually
+from support.jobs import SONG, make_job, make_store, make_submission
 from support.neighbours.canary import Canary, FakeNames, watch_connections
 
 from streamsrv.errors import DiskFull
-from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.job import JobKind, JobStatus
 from streamsrv.jobs.outbox import Message, SqliteOutbox
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.submissions import Submission
@@ -28,7 +29,6 @@ from streamsrv.outbound.urls import UNREACHABLE
 from streamsrv.outbound.webhooks import OWN_FAULT, STOPPED, Webhooks
 
 SECRET = webhook_secret(b"a server's own secret")
-SONG = "a" * 64
 SOON = WebhookLimits(delays_seconds=(0.01,) * 6, try_seconds=5.0)
 PATIENCE_SECONDS = 60.0
 
@@ -71,10 +71,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "jobs.db"
 
 
-def make_store(path: Path) -> SqliteJobStore:
-    return SqliteJobStore(path, lease_seconds=30, ageing_seconds=300, max_attempts=3, max_restarts=20)
-
-
 @pytest.fixture
 async def store(path: Path) -> AsyncIterator[SqliteJobStore]:
     async with make_store(path) as store:
@@ -92,11 +88,9 @@ async def owe(store: SqliteJobStore, url: str, *names: str) -> None:
     """Let one job end whose webhooks are owed from now on."""
     now = time.time()
     for name in names:
-        job = Job(id=f"job of {names[0]}", kind=JobKind.SEPARATE, fingerprint=names[0], created_at=now, accepted_at=now)
-        submission = Submission(
-            id=name, content=SONG, model="m", name=name, callback_url=url, origin="http://localhost", created_at=now
-        )
-        await store.submissions.submit(job, submission)
+        times = {"created_at": now, "accepted_at": now}
+        job = make_job(f"job of {names[0]}", kind=JobKind.SEPARATE, fingerprint=names[0], **times)
+        await store.submissions.submit(job, make_submission(name, name=name, callback_url=url, created_at=now))
     lease = await store.claim([JobKind.SEPARATE])
     assert lease is not None
     await store.finish(lease, JobStatus.COMPLETED)

@@ -1,6 +1,7 @@
 """How long a job will still take, guessed from progress or from what was done lately."""
 
 import pytest
+from support.jobs import make_job
 
 from streamsrv.jobs.estimates import eta_seconds
 from streamsrv.jobs.job import Job, JobKind, JobStatus
@@ -8,19 +9,19 @@ from streamsrv.jobs.job import Job, JobKind, JobStatus
 NOW = 1000.0
 
 
-def make_job(**changes) -> Job:
-    values = {"kind": JobKind.HLS, "created_at": 0.0, "accepted_at": 0.0, "source_bytes": 600}
-    return Job(id="a", **(values | changes))
+def make_waiting(**changes) -> Job:
+    values = {"created_at": 0.0, "accepted_at": 0.0, "source_bytes": 600}
+    return make_job(**(values | changes))
 
 
 def make_running(**changes) -> Job:
-    return make_job(status=JobStatus.PROCESSING, **({"started_at": NOW - 30} | changes))
+    return make_waiting(status=JobStatus.PROCESSING, **({"started_at": NOW - 30} | changes))
 
 
 def make_done(**changes) -> Job:
     """A job of 1000 bytes that took 10 seconds: 100 bytes in a second."""
     values = {"started_at": 10.0, "completed_at": 20.0, "source_bytes": 1000}
-    return make_job(status=JobStatus.COMPLETED, **(values | changes))
+    return make_waiting(status=JobStatus.COMPLETED, **(values | changes))
 
 
 def guess(job, *, ahead=(), recent=(), slots=1):
@@ -43,23 +44,23 @@ def test_a_job_that_has_just_begun_takes_as_long_as_others_did():
 
 def test_a_waiting_job_waits_for_those_before_it():
     """What they still have to read is shared by all slots."""
-    ahead = [make_job(source_bytes=1000), make_running(source_bytes=2000, progress=50.0)]
-    assert guess(make_job(), ahead=ahead, recent=[make_done()]) == pytest.approx(26)
-    assert guess(make_job(), ahead=ahead, recent=[make_done()], slots=2) == pytest.approx(16)
+    ahead = [make_waiting(source_bytes=1000), make_running(source_bytes=2000, progress=50.0)]
+    assert guess(make_waiting(), ahead=ahead, recent=[make_done()]) == pytest.approx(26)
+    assert guess(make_waiting(), ahead=ahead, recent=[make_done()], slots=2) == pytest.approx(16)
 
 
 @pytest.mark.parametrize(
     ("job", "ahead", "recent"),
     [
-        (make_job(), [], []),
-        (make_job(source_bytes=0), [], [make_done()]),
-        (make_job(source_bytes=0), [], [make_done(source_bytes=0)]),
-        (make_job(), [], [make_done(source_bytes=0)]),
-        (make_job(), [make_job(source_bytes=0)], [make_done()]),
+        (make_waiting(), [], []),
+        (make_waiting(source_bytes=0), [], [make_done()]),
+        (make_waiting(source_bytes=0), [], [make_done(source_bytes=0)]),
+        (make_waiting(), [], [make_done(source_bytes=0)]),
+        (make_waiting(), [make_waiting(source_bytes=0)], [make_done()]),
         (make_running(source_bytes=0, progress=1.0), [], [make_done()]),
-        (make_job(accepted_at=None), [], [make_done()]),
+        (make_waiting(accepted_at=None), [], [make_done()]),
         (make_done(), [], [make_done()]),
-        (make_job(), [], [make_done(completed_at=10.0)]),
+        (make_waiting(), [], [make_done(completed_at=10.0)]),
     ],
     ids=[
         "nothing was done lately",

@@ -5,14 +5,11 @@ from contextlib import suppress
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.jobs import make_job
 
-from streamsrv.jobs.job import ALLOWED_MOVES, Job, JobKind, JobStatus
+from streamsrv.jobs.job import ALLOWED_MOVES, JobStatus
 
 statuses = st.sampled_from(JobStatus)
-
-
-def make_job() -> Job:
-    return Job(id="a", kind=JobKind.HLS, created_at=0.0)
 
 
 @given(st.lists(statuses))
@@ -29,7 +26,7 @@ def test_moves_never_leave_the_graph(tried):
 @given(statuses, statuses)
 def test_evolve_refuses_exactly_the_moves_that_are_not_in_the_graph(before, after):
     """A copy with a status that can't follow raises, and any other is made."""
-    job = Job(id="a", kind=JobKind.HLS, created_at=0.0, status=before)
+    job = make_job(status=before)
     if before.may_become(after):
         assert job.evolve(status=after).status is after
     else:
