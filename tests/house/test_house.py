@@ -19,6 +19,8 @@ from streamsrv.config import Config
 
 PACKAGE = ROOT / "streamsrv"
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTS = ROOT / "tests"
+SUPPORT = TESTS / "support"
 
 MAX_FILE_LINES = 300
 MAX_FUNCTION_LINES = 40
@@ -150,8 +152,8 @@ def nesting(node: ast.AST) -> int:
 
 def test_names_say_something() -> None:
     """No module or folder has a name that fits anything."""
-    named = [path.relative_to(ROOT) for path in PACKAGE.rglob("*") if path.stem in NAMES_THAT_SAY_NOTHING]
-    assert named == []
+    paths = [path for folder in (PACKAGE, SUPPORT) for path in folder.rglob("*")]
+    assert [path.relative_to(ROOT) for path in paths if path.stem in NAMES_THAT_SAY_NOTHING] == []
 
 
 def test_folders_tell_their_story() -> None:
@@ -167,7 +169,8 @@ def test_folders_tell_their_story() -> None:
 
 def test_modules_have_docstrings() -> None:
     """Each module says in its first line what it holds."""
-    assert [file.relative_to(ROOT) for file in MODULES if not ast.get_docstring(tree(file))] == []
+    files = [*MODULES, *SUPPORT.rglob("*.py")]
+    assert [file.relative_to(ROOT) for file in files if not ast.get_docstring(tree(file))] == []
 
 
 def test_no_sql_in_python() -> None:
@@ -282,6 +285,59 @@ def test_each_test_states_its_rule() -> None:
         if isinstance(node, Function) and node.name.startswith("test_") and not ast.get_docstring(node)
     ]
     assert silent == []
+
+
+def test_tests_share_by_support_only() -> None:
+    """No folder of tests and no test is imported, neither by another one nor by what they share: that is in support."""
+    found = [
+        f"{file.relative_to(ROOT)}:{node.lineno} {name}"
+        for file in sorted(TESTS.rglob("*.py"))
+        for node in ast.walk(tree(file))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in imported_names(node)
+        if is_in_tests(name)
+    ]
+    assert found == []
+
+
+def imported_names(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The modules that an import names; `from a import b` may mean the module a.b."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    module = "." * node.level + (node.module or "")
+    return [module, *(f"{module}.{alias.name}" for alias in node.names)]
+
+
+def is_in_tests(name: str) -> bool:
+    """Is it one of the tests' own modules, but for support? Relative, or by way of `tests`, it would have two names.
+
+    The library's `http` has the name of a folder here: what counts is whether the file is there.
+    """
+    first = name.partition(".")[0]
+    if first in ("", "tests"):
+        return True
+    return first != SUPPORT.name and TESTS.joinpath(*name.split(".")).with_suffix(".py").is_file()
+
+
+@pytest.mark.parametrize(
+    ("line", "is_refused"),
+    [
+        ("from chaos.test_crash import FLAC", True),
+        ("from chaos import test_crash", True),
+        ("import http.test_uploads", True),
+        ("from conftest import NO_SKIPS", True),
+        ("from tests.support.models import FOUR", True),
+        ("from . import conftest", True),
+        ("from support.models import FOUR", False),
+        ("from http.server import ThreadingHTTPServer", False),
+        ("from http import HTTPStatus", False),
+    ],
+)
+def test_imports_of_tests_are_known(line: str, is_refused: bool) -> None:
+    """The rule above knows an import of a test however it is written, and the library's own `http`."""
+    (node,) = ast.parse(line).body
+    assert isinstance(node, ast.Import | ast.ImportFrom)
+    assert any(map(is_in_tests, imported_names(node))) == is_refused
 
 
 def test_changes_of_the_schema_are_numbered() -> None:
