@@ -18,6 +18,8 @@ from streamsrv.media.material import read_head
 from streamsrv.media.probe import Measured, measure
 from streamsrv.media.tools import FfmpegTools
 
+# The sound alone, without tags and pictures.
+NOTHING_ELSE = Cargo()
 # Told how far the encoder is, again and again.
 Report = Callable[[Progress], Awaitable[None]]
 
@@ -57,7 +59,7 @@ class FileEncoder:
         form: Format,
         path: Path,
         *,
-        cargo: Cargo | None = None,
+        cargo: Cargo = NOTHING_ELSE,
         report: Report = no_report,
     ) -> EncodedFile:
         """Write `path`, which doesn't exist yet, in a folder of its own, and check it.
@@ -66,13 +68,7 @@ class FileEncoder:
         source's feed raises.
         """
         argv = file_arguments(
-            self._tools.ffmpeg,
-            source.input,
-            encoding,
-            form,
-            cargo or Cargo(),
-            path=path,
-            max_seconds=self._max_seconds,
+            self._tools.ffmpeg, source.input, encoding, form, cargo, path=path, max_seconds=self._max_seconds
         )
         run = EncoderRun(
             tools=self._tools,

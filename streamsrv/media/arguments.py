@@ -1,6 +1,5 @@
 """Options to argv, by ffmpeg-python's `compile()`. Pure; paths are absolute: none can be taken for an option."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -12,17 +11,6 @@ from streamsrv.media.inputs import AUDIO_DECODERS, DEMUXERS, PICTURE_DECODERS
 
 # Errors and the final counts of samples and packets; each line begins with its level.
 _LOG_LEVEL = "level+verbose"
-# No more than is read: tags can be as long as the file.
-_PROBED = (
-    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,duration,bits_per_sample,bits_per_raw_sample"
-    ":stream_tags=DURATION:stream_disposition=attached_pic:format=format_name,duration"
-)
-# All that goes along with the sound when a file is converted.
-_DESCRIBED = "stream=codec_type,codec_name:stream_disposition=attached_pic:stream_tags:format_tags"
-_FILM = (
-    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,channel_layout,duration,bits_per_sample"
-    ",bits_per_raw_sample:stream_tags=language,DURATION:format=format_name,start_time,duration"
-)
 _STEREO = 2
 # A resampler makes nothing of fewer than about 20.
 _LEAST_SAMPLES = 64
@@ -236,39 +224,6 @@ def _encoder_options(encoding: Encoding) -> dict[str, object]:
     return options
 
 
-def probe_arguments(program: str, path: Path, *, demuxer: str | None, other_decoders: str) -> list[str]:
-    """Describe the streams and the container as JSON.
-
-    ffprobe fails when it may not open the decoder of each stream, so pictures and subtitles get `other_decoders`
-    (comma-separated names); those are opened and see no packet, and what probes packets stays closed to them.
-    """
-    hint = ["-f", demuxer] if demuxer else []
-    return _ffprobe(program, path, other_decoders, [*hint, "-show_entries", _PROBED])
-
-
-def describe_arguments(program: str, path: Path, *, demuxer: str | None, other_decoders: str) -> list[str]:
-    """List tracks and tags as JSON; with `demuxer`, those that are seen when the file comes through a pipe."""
-    in_order = ["-seekable", "0", "-f", demuxer] if demuxer else []
-    return _ffprobe(program, path, other_decoders, [*in_order, "-show_entries", _DESCRIBED])
-
-
-def film_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:
-    """List the audio tracks of a file and when it begins, as JSON."""
-    return _ffprobe(program, path, other_decoders, ["-show_entries", _FILM])
-
-
-def measure_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:
-    """Count the packets of a file of our own by reading it through, and show the length that its header states."""
-    shown = ["-select_streams", "a:0", "-show_entries", "stream=nb_read_packets,duration:format=duration"]
-    return _ffprobe(program, path, other_decoders, ["-count_packets", *shown])
-
-
-def _ffprobe(program: str, path: Path, other_decoders: str, options: Sequence[str]) -> list[str]:
-    whitelists = [word for name, value in _whitelists("file").items() for word in (f"-{name}", value)]
-    whitelists += ["-codec_whitelist:v", other_decoders, "-codec_whitelist:s", other_decoders]
-    return [program, "-hide_banner", "-loglevel", "warning", *whitelists, *options, "-of", "json", "-i", str(path)]
-
-
 def _filters(source: Input, encoding: Encoding) -> str:
     start = f"start_sample={source.start_sample}" if source.start_sample else ""
     end = f"end_sample={source.end_sample}" if source.end_sample is not None else ""
@@ -286,7 +241,7 @@ def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.Filte
     if source.pcm is not None:
         pcm = source.pcm
         return ffmpeg.input("pipe:0", format=f"s{pcm.depth_bits}le", ar=pcm.sample_rate, ch_layout=pcm.layout)
-    options: dict[str, str | None] = {**_whitelists("pipe" if source.path is None else "file"), "sn": None, "dn": None}
+    options: dict[str, str | None] = {**whitelists("pipe" if source.path is None else "file"), "sn": None, "dn": None}
     if pictures:
         options["codec_whitelist"] = ",".join((*AUDIO_DECODERS, *PICTURE_DECODERS))
     else:
@@ -296,7 +251,8 @@ def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.Filte
     return ffmpeg.input("pipe:0" if source.path is None else str(source.path), **options)
 
 
-def _whitelists(protocols: str) -> dict[str, str]:
+def whitelists(protocols: str) -> dict[str, str]:
+    """What an input may be, by the names of the options: protocols, demuxers and decoders."""
     # Without them a "song.mp3" that is really a playlist would make ffmpeg read other files of this machine.
     return {
         "protocol_whitelist": protocols,

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import UnusableFile
-from streamsrv.media.arguments import film_arguments
 from streamsrv.media.checks import check_size
 from streamsrv.media.declared import Declared, declared_bytes, declared_length
+from streamsrv.media.ffprobe import film_arguments
 from streamsrv.media.material import read_head
 from streamsrv.media.probe import depth_bits_of, seconds_of, words_for
 from streamsrv.media.tools import FfmpegTools

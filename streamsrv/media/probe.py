@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import UnusableFile
-from streamsrv.media.arguments import describe_arguments, measure_arguments, probe_arguments
+from streamsrv.media.ffprobe import describe_arguments, measure_arguments, probe_arguments
 from streamsrv.media.tools import FfmpegTools
 
 # Codecs that keep every sample: their depth is the file's. All others count as 16 bit.
