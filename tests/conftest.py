@@ -1,5 +1,6 @@
 """What holds for every test: where it may not be skipped, a skip is a failure, and no encoder outlives it."""
 
+import asyncio
 import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
@@ -11,6 +12,8 @@ import pytest
 from hypothesis import settings
 from support.deadline import until
 from support.server import SERVING, descendants
+
+from streamsrv.media.tools import FfmpegTools, find_tools
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -52,6 +55,12 @@ def _refuse_skip(report: Report) -> Report:
         report.outcome = "failed"
         report.longrepr = f"{reason} (STREAMSRV_NO_SKIPS=1: nothing may be skipped)"
     return report
+
+
+@pytest.fixture(scope="session")
+def tools() -> FfmpegTools:
+    """The ffmpeg of this machine: looked for once."""
+    return asyncio.run(find_tools("ffmpeg", "ffprobe", "auto"))
 
 
 @pytest.fixture

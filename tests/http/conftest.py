@@ -9,13 +9,13 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from streamsrv.app import create_app
 from streamsrv.config import load_config
-from streamsrv.media.tools import find_tools
+from streamsrv.media.tools import FfmpegTools
 
 Start = Callable[..., Awaitable[TestClient[Any, Any]]]
 
 
 @pytest.fixture
-async def start(tmp_path: Path) -> AsyncIterator[Start]:
+async def start(tmp_path: Path, tools: FfmpegTools) -> AsyncIterator[Start]:
     """Start the application with some settings changed: `await start(jobs={"concurrency": 1})`."""
     clients: list[TestClient[Any, Any]] = []
 
@@ -23,7 +23,7 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
         server = {"data_dir": tmp_path / "data", **sections.pop("server", {})}
         config = load_config(flags={"server": server, **sections})
         config.server.data_dir.mkdir(exist_ok=True)
-        client = TestClient(TestServer(create_app(config, await find_tools("ffmpeg", "ffprobe", "auto"))))
+        client = TestClient(TestServer(create_app(config, tools)))
         await client.start_server()
         clients.append(client)
         return client

@@ -27,7 +27,7 @@ from yarl import URL
 
 from streamsrv.app import create_app
 from streamsrv.config import load_config
-from streamsrv.media.tools import find_tools
+from streamsrv.media.tools import FfmpegTools
 
 Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
@@ -648,10 +648,10 @@ class RealServer(TestServer):
 
 
 @pytest.fixture
-async def real_client(tmp_path: Path) -> AsyncIterator[Client]:
+async def real_client(tmp_path: Path, tools: FfmpegTools) -> AsyncIterator[Client]:
     (tmp_path / "data").mkdir()
     config = load_config(flags={"server": {"data_dir": tmp_path / "data"}, **open_to_loopback()})
-    app = create_app(config, await find_tools("ffmpeg", "ffprobe", "auto"))
+    app = create_app(config, tools)
     async with TestClient(RealServer(app)) as client:
         yield client
 

@@ -22,7 +22,7 @@ from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.feed import FilePart
 from streamsrv.media.film import Film, Track
-from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.shelf import Shelf
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool
@@ -30,11 +30,6 @@ from streamsrv.workers.pool import DevicePool
 RATE = 44100
 SECONDS = 60.0
 GRID = Pcm(sample_rate=RATE, layout="stereo", channels=2, depth_bits=16)
-
-
-@pytest.fixture
-async def tools() -> FfmpegTools:
-    return await find_tools("ffmpeg", "ffprobe", "auto")
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from streamsrv.extract.identity import Identity
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.film import Film, probe_film
-from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.media.tools import FfmpegTools
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool
 
@@ -39,11 +39,6 @@ FILMS = {
 }
 LATE = f"{PICTURE} -itsoffset 0.5 -f lavfi -i sine=d=2:r=44100 -map 0:v -map 1:a -c:v mpeg4 -c:a pcm_s16le"
 HOLED = "-f lavfi -i sine=d=3:r=44100 -af aselect='not(between(t,{start},{end}))' -c:a flac"
-
-
-@pytest.fixture
-async def tools() -> FfmpegTools:
-    return await find_tools("ffmpeg", "ffprobe", "auto")
 
 
 @pytest.fixture

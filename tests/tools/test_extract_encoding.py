@@ -15,16 +15,11 @@ from streamsrv.extract.schema import FORMAT_NAMES
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.feed import Piece
 from streamsrv.media.formats import FORMATS
-from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.media.tools import FfmpegTools
 
 RATE = 44100
 STEREO = Pcm(sample_rate=RATE, layout="stereo", channels=2, depth_bits=16)
 NOISE = np.random.default_rng(1).integers(-20000, 20000, size=(2 * RATE, 2)).astype("<i2")
-
-
-@pytest.fixture
-async def tools() -> FfmpegTools:
-    return await find_tools("ffmpeg", "ffprobe", "auto")
 
 
 @pytest.fixture

@@ -16,18 +16,13 @@ from support.sound import tone
 from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.declared import Declared
 from streamsrv.media.material import Material, growing_material, whole_material
-from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
 
 KIB, MIB = 1 << 10, 1 << 20
 WAIT_SECONDS = 20
 # It can't be made small.
 NOISE = "-af aeval=random(0)-0.5|random(1)-0.5:c=stereo"
-
-
-@pytest.fixture(scope="module")
-def tools() -> FfmpegTools:
-    return asyncio.run(find_tools("ffmpeg", "ffprobe", "auto"))
 
 
 def picture(size: int) -> bytes:

@@ -10,17 +10,12 @@ from support.sound import FFMPEG, tone
 
 from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.material import whole_material
-from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.measure import Measured, MeasureTask, measure_song
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool
 
 RATE = 44100
-
-
-@pytest.fixture
-async def tools() -> FfmpegTools:
-    return await find_tools("ffmpeg", "ffprobe", "auto")
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from streamsrv.errors import InternalError
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import JobKind, Segment
 from streamsrv.jobs.sqlite import SqliteJobStore
-from streamsrv.media.tools import FfmpegTools, find_tools
+from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.downloads import song_pcm
 from streamsrv.separate.encoders import TrackEncoder, segment_encoding
 from streamsrv.separate.publisher import INIT_NAME, StemPublisher, segment_name
@@ -27,11 +27,6 @@ TRACKS = ("vocals", "drums")
 SOUND = np.random.default_rng(3).integers(-20000, 20000, (round(14.2 * RATE), 2)).astype("<i2")
 PIECES = 3
 KINDS = [JobKind.SEPARATE]
-
-
-@pytest.fixture
-async def tools() -> FfmpegTools:
-    return await find_tools("ffmpeg", "ffprobe", "auto")
 
 
 @pytest.fixture
