@@ -53,7 +53,7 @@ lint: $(VENV)/.test ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy && $(BIN)/lint-imports
 
 bench: system-bench $(VENV)/.test static/vendor/hls.min.js ## Run us and a peer side by side and print ratios
-	@for bench in bench/*_bench.py; do echo "== $$bench"; PYTHONPATH=. $(BIN)/python $$bench $(ARGS) || exit 1; done
+	@for bench in bench/*_bench.py; do echo "== $$bench"; PYTHONPATH=.:tests $(BIN)/python $$bench $(ARGS) || exit 1; done
 
 setup: system-test $(VENV)/.test static/vendor/hls.min.js node_modules/.dev ## Install all that serving and testing need
 

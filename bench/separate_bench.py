@@ -1,6 +1,6 @@
 """Separate a song, beside demucs's own apply_model; then how much memory that takes, and what the pool's part is.
 
-    PYTHONPATH=. .venv/bin/python bench/separate_bench.py [--parts whole memory pool] [--runs 3] [--gpu]
+    PYTHONPATH=.:tests .venv/bin/python bench/separate_bench.py [--parts whole memory pool] [--runs 3] [--gpu]
 
 `whole`: a model as large as htdemucs, of random weights, by a running server that has it loaded: from the POST to
 Completed, all tracks encoded, as FLAC segments and as MP3. apply_model has the decoded song, in a process of its own
@@ -39,6 +39,7 @@ import torch
 from demucs.apply import apply_model
 from demucs.pretrained import get_model
 from numpy.typing import NDArray
+from support.models import FOUR, save_bag, save_pickle, small_model, tiny_repo
 
 from bench.peers import (
     ENDED,
@@ -60,7 +61,6 @@ from streamsrv.separate.settings import ModelSpec
 from streamsrv.separate.tape import Tape
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool
-from tests.support.models import FOUR, save_bag, save_pickle, small_model, tiny_repo
 
 Sound = NDArray[np.float32]
 
@@ -69,7 +69,7 @@ FIRST_SHARE = "<= 0.15"
 MEMORY_MIB = "<= 100"
 MEMORY_SECONDS = 60
 # What htdemucs was made with (its signature is 955717e8), where that isn't the default: 42 million weights.
-HTDEMUCS = {
+HTDEMUCS: dict[str, Any] = {
     "channels": 48,
     "depth": 4,
     "nfft": 4096,

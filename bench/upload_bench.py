@@ -188,7 +188,11 @@ def run_receiver(folder: Path) -> Iterator[Server]:
     port = free_port()
     script = Path(__file__).with_name("receiver.py")
     with run_child([sys.executable, str(script), str(port), str(folder)], port) as pid:
-        yield Server("receiver", pid, port, "/", lambda _reply: ask(port, "DELETE", "/") and None)
+
+        def clean(_reply: bytes) -> None:
+            ask(port, "DELETE", "/")
+
+        yield Server("receiver", pid, port, "/", clean)
 
 
 OURS = {"streamsrv": run_streamsrv, "receiver": run_receiver}

@@ -15,6 +15,7 @@ from support.neighbours.answering import Answer, Asked, answering
 from support.server import Server, free_port, serving
 from support.songs import ended_song, get_song, send_song, song_environment, song_repo, song_when
 from support.sound import tone
+from support.wire.messages import posted_form
 
 SECRET = "whsec_c3RyZWFtc3J2IGluIGl0cyB0ZXN0cyE="
 SECONDS = 1.5
@@ -145,7 +146,7 @@ class TestDelivery:
         with serving(tmp_path / "data", environment=environment(repo, allow="", retry_seconds="0.1")) as server:
             literal = requests.post(
                 f"{server.url}/apiv1/separate",
-                files={"callback_url": (None, receiver.url), "file": ("a.wav", song.read_bytes())},
+                files=posted_form(song, {"callback_url": receiver.url}),
                 timeout=60,
             )
             assert literal.status_code == 400

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ class Song:
     peak: float = 0.9
 
 
-DEEP = {"kind": "s32le", "depth_bits": 24}
+DEEP: dict[str, Any] = {"kind": "s32le", "depth_bits": 24}
 SONGS: Mapping[str, Song] = {
     "wav 8 bit, 11.025 kHz mono": Song("wav", "-c:a pcm_u8", rate=11025, layout="mono", seconds=12),
     "wav 16 bit": Song("wav"),
@@ -244,10 +244,16 @@ def log_lines(server: Server, conversion_id: str) -> list[str]:
 
 def save(reply: Reply, folder: Path, case: tuple[str, str]) -> Path:
     """The file under the suffix that its name has."""
-    suffix = re.search(r'filename=".*(\.\w+)"', reply.headers["content-disposition"])[1]
+    suffix = found(r'filename=".*(\.\w+)"', reply.headers["content-disposition"])[1]
     path = folder / f"{' as '.join(case)}{suffix}"
     path.write_bytes(reply.body)
     return path
+
+
+def found(pattern: str, text: str) -> re.Match[str]:
+    match = re.search(pattern, text)
+    assert match is not None, text
+    return match
 
 
 def listen(file: Path, song: Song) -> Heard:
@@ -263,12 +269,12 @@ def listen(file: Path, song: Song) -> Heard:
     played = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
     assert played.returncode == 0, f"{file.name}: {played.stderr}"
     opened = played.stderr.partition("Input #1")[0]
-    hours, minutes, seconds = re.search(r"Duration: (\d+):(\d+):([\d.]+)", opened).groups()
+    hours, minutes, seconds = found(r"Duration: (\d+):(\d+):([\d.]+)", opened).groups()
     return Heard(
         whole=whole,
         half=half,
-        rate=int(re.search(r"Audio: .*?(\d+) Hz", opened)[1]),
-        channels=count_channels(re.search(r"Audio: .*? Hz, ([^,]+)", opened)[1]),
+        rate=int(found(r"Audio: .*?(\d+) Hz", opened)[1]),
+        channels=count_channels(found(r"Audio: .*? Hz, ([^,]+)", opened)[1]),
         header_seconds=int(hours) * 3600 + int(minutes) * 60 + float(seconds),
         tracks=len(re.findall(r"Stream #0:", opened)),
         log=played.stderr,

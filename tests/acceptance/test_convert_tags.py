@@ -162,7 +162,7 @@ def picture_of(path: Path) -> bytes:
 def send(server: Server, file: Path, target: str, *, order: str = "format first", **options: str) -> Reply:
     """Convert a file. With the format first it goes in pieces; the last one once it is read while it arrives."""
     late = order == "file first"
-    with Conversion(server, file, target, late=late, **options) as conversion:
+    with Conversion(server, file, target, options=options, late=late) as conversion:
         if not late:
             last = 1 - LAST_BYTES / conversion.left
             send_in_pieces(conversion, last)

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -394,7 +394,7 @@ async def test_files_below_the_roots_are_read(house: House) -> None:
 
 
 @pytest.fixture(scope="module")
-def oddities(open_house: House) -> AsyncIterator[None]:
+def oddities(open_house: House) -> Iterator[None]:
     """Things below the root that are no files."""
     root = open_house.root
     os.mkfifo(root / "fifo.mkv")

@@ -1,12 +1,11 @@
 """An upload in the making: it is heard while it is sent, watched, cancelled and given up."""
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from support.server import ENDED, Server, serving
 from support.sound import FFMPEG, decode, loudest_hertz, tone
 from support.traces.files import files_of
 from support.traces.tidy import assert_tidy
+from support.wire.events import Event, listen
 from support.wire.messages import new_id
 from support.wire.stream import StreamUpload
 
@@ -115,14 +115,18 @@ def test_progress_follows_the_upload(server: Server, song: Path) -> None:
     with StreamUpload(server, job_id, song, {"quality_profile": "low"}) as upload:
         upload.send_until(0.1)
         for share in (0.25, 0.5, 0.75):
-            last = seen[-1]
-            upload.send_slowly(share, share + 0.2, until=lambda last=last: progress_of(server, job_id, seen) > last + 5)
+            comes_to = partial(has_come_to, server, job_id, seen, seen[-1] + 5)
+            upload.send_slowly(share, share + 0.2, until=comes_to)
         assert seen[-1] < 100
         assert upload.finish().status == 200
     while server.job(job_id)["status"] not in ENDED:
         progress_of(server, job_id, seen)
     assert server.job(job_id)["progress"] == 100
     assert seen == sorted(seen)
+
+
+def has_come_to(server: Server, job_id: str, seen: list[float], progress: float) -> bool:
+    return progress_of(server, job_id, seen) > progress
 
 
 def progress_of(server: Server, job_id: str, seen: list[float]) -> float:
@@ -225,46 +229,26 @@ def cancellable(
     return upload, []
 
 
-@dataclass(frozen=True)
-class Event:
-    number: int
-    job: dict[str, Any]
-
-
-def listen(server: Server, job_id: str, *, last: int = 0, most: int = 1000) -> list[Event]:
-    """The job's events, up to the end of the stream or as many as are wanted, as EventSource reads them."""
-    headers = {"Last-Event-ID": str(last)} if last else {}
-    url = f"{server.url}/v1/stream/job/{job_id}/events"
-    events, fields = [], {}
-    with closing(requests.get(url, headers=headers, stream=True, timeout=60)) as reply:
-        assert reply.headers["Content-Type"].startswith("text/event-stream")
-        for line in reply.iter_lines(chunk_size=1, decode_unicode=True):
-            if line:
-                name, _, value = line.partition(":")
-                fields[name] = value.removeprefix(" ")
-            elif "data" in fields:
-                assert fields["event"] == "job"
-                events.append(Event(int(fields["id"]), json.loads(fields["data"])))
-                fields = {}
-            if len(events) == most:
-                break
+def events_of(server: Server, job_id: str, *, last: int = 0, most: int = 1000) -> list[Event]:
+    events = listen(f"{server.url}/v1/stream/job/{job_id}/events", last=last, most=most)
+    assert {event.name for event in events} <= {"job"}
     return events
 
 
 def test_events_go_on_where_they_broke_off(server: Server, long_song: Path) -> None:
     """A listener that comes back with Last-Event-ID is told what is new, each change once, up to the job's end."""
     job_id = server.submit(long_song)
-    first = listen(server, job_id, most=2)
-    rest = listen(server, job_id, last=first[-1].number)
+    first = events_of(server, job_id, most=2)
+    rest = events_of(server, job_id, last=first[-1].number)
     events = [*first, *rest]
     numbers = [event.number for event in events]
     assert numbers == sorted(set(numbers))
-    shares = [event.job["progress"] for event in events]
+    shares = [event.document["progress"] for event in events]
     assert shares == sorted(shares)
-    assert {event.job["status"] for event in events[:-1]} <= {"Pending", "Processing"}
-    assert (events[-1].job["status"], events[-1].job["progress"]) == ("Completed", 100)
-    assert listen(server, job_id, last=numbers[-1]) == []
-    assert [event.number for event in listen(server, job_id)] == [numbers[-1]]
+    assert {event.document["status"] for event in events[:-1]} <= {"Pending", "Processing"}
+    assert (events[-1].document["status"], events[-1].document["progress"]) == ("Completed", 100)
+    assert events_of(server, job_id, last=numbers[-1]) == []
+    assert [event.number for event in events_of(server, job_id)] == [numbers[-1]]
 
 
 def test_events_tell_of_an_upload(server: Server, song: Path) -> None:
@@ -273,11 +257,11 @@ def test_events_tell_of_an_upload(server: Server, song: Path) -> None:
     with StreamUpload(server, job_id, song, {"codec": "opus"}) as upload, ThreadPoolExecutor(1) as pool:
         upload.send_until(0.05)
         await_job(server, job_id, lambda _: True)
-        heard = pool.submit(listen, server, job_id)
+        heard = pool.submit(events_of, server, job_id)
         upload.send_slowly(0.3, 0.8, until=lambda: plays(server, job_id))
         assert upload.finish().status == 200
         events = heard.result(timeout=30)
-    phases = list(dict.fromkeys(event.job["phase"] for event in events))
+    phases = list(dict.fromkeys(event.document["phase"] for event in events))
     assert phases in (["uploading", "working", "ended"], ["uploading", "ended"])
-    assert any(event.job["live_url"] for event in events if event.job["phase"] == "uploading")
-    assert events[-1].job["status"] == "Completed"
+    assert any(event.document["live_url"] for event in events if event.document["phase"] == "uploading")
+    assert events[-1].document["status"] == "Completed"

@@ -6,7 +6,6 @@ import json
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,7 @@ from support.songs import (
 from support.sound import decode
 from support.traces.files import below
 from support.traces.tidy import TIDY_SECONDS
+from support.wire.events import listen
 
 SECONDS = 2.0
 WINDOW_SECONDS = 0.4
@@ -42,8 +42,10 @@ TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """It separates one song at a time, in which a window of the model `slow` takes a while."""
-    settings = {"SEPARATE__SONGS": "1", "LIMITS__MAX_JSON_BYTES": "2000000"}
-    with song_server(tmp_path_factory.mktemp("songs"), window_seconds=WINDOW_SECONDS, **settings) as server:
+    folder, limit = tmp_path_factory.mktemp("songs"), "2000000"
+    with song_server(
+        folder, window_seconds=WINDOW_SECONDS, SEPARATE__SONGS="1", LIMITS__MAX_JSON_BYTES=limit
+    ) as server:
         yield server
 
 
@@ -335,13 +337,11 @@ def test_a_list_is_turned_page_by_page(server: Server, song: str, tmp_path: Path
     whole = list_songs(server, "?limit=200")
     assert whole["next"] is None
     assert [found["hash"] for found in whole["songs"]][:3] == newest
-    pages, before = [], ""
-    while before is not None:
-        page = list_songs(server, f"?limit=2&before={before}")
-        assert len(page["songs"]) <= 2
-        pages += page["songs"]
-        before = page["next"]
-    assert pages == whole["songs"]
+    pages = [list_songs(server, "?limit=2&before=")]
+    while (before := pages[-1]["next"]) is not None:
+        pages.append(list_songs(server, f"?limit=2&before={before}"))
+    assert all(len(page["songs"]) <= 2 for page in pages)
+    assert [found for page in pages for found in page["songs"]] == whole["songs"]
     assert whole["songs"][0] == get_song(server, newest[0])
     statuses = {found["status"] for found in whole["songs"]}
     for status in (*ENDED, "Pending", "Processing"):
@@ -362,18 +362,7 @@ def test_events_tell_of_each_change(server: Server, long_song: Path) -> None:
     """The events of a song are the song as it changes: ids grow, progress never falls, the last one is its end."""
     song = send_song(server, long_song, model="slow")
     url = f"{server.url}/apiv1/song/{song}/events"
-    events, fields = [], {}
-    with closing(requests.get(url, stream=True, timeout=60)) as reply:
-        assert reply.headers["Content-Type"].startswith("text/event-stream")
-        for line in reply.iter_lines(chunk_size=1, decode_unicode=True):
-            if line:
-                name, _, value = line.partition(":")
-                fields[name] = value.removeprefix(" ")
-            elif "data" in fields:
-                events.append((int(fields["id"]), json.loads(fields["data"])))
-                fields = {}
-            if len(events) == 8:
-                break
+    events = [(event.number, event.document) for event in listen(url, most=8)]
     numbers = [number for number, _ in events]
     assert numbers == sorted(set(numbers)) == [found["revision"] for _, found in events]
     shares = [found["progress"] for _, found in events]

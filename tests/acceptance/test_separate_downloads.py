@@ -32,8 +32,8 @@ def server(tmp_path_factory: pytest.TempPathFactory, brake: Path) -> Iterator[Se
     braked = brake.parent / "ffmpeg"
     braked.write_text(f'#!/bin/sh\nwhile [ -e {brake} ]; do sleep 0.05; done\nexec {FFMPEG[0]} "$@"\n')
     braked.chmod(0o755)
-    settings = {"FFMPEG__FFMPEG": str(braked), "FFMPEG__SANDBOX": "off"}
-    with song_server(tmp_path_factory.mktemp("songs"), **settings) as server:
+    folder = tmp_path_factory.mktemp("songs")
+    with song_server(folder, FFMPEG__FFMPEG=str(braked), FFMPEG__SANDBOX="off") as server:
         yield server
 
 

@@ -14,7 +14,7 @@ from support.models import tiny_repo
 from support.server import Server, serving
 from support.songs import music
 from support.traces.files import below
-from support.wire.messages import closed, file_part, text_part
+from support.wire.messages import FORM_TYPE, closed, file_part, text_part
 from support.wire.upload import Upload, ask
 
 MAX_BYTES = 200_000
@@ -209,9 +209,8 @@ def test_a_broken_upload_leaves_nothing(server: Server, song: bytes, kind: str) 
     """Of a song whose sender leaves in the middle nothing is left."""
     body, content_type = json.dumps({"mp3": in_base64(song)}).encode(), "application/json"
     if kind == "a form":
-        body, content_type = closed(text_part("model", "tiny"), file_part("a.mp3", song)), ""
-    options = {"content_type": content_type} if content_type else {}
-    with Upload(server, "/apiv1/separate", body, **options) as upload:
+        body, content_type = closed(text_part("model", "tiny"), file_part("a.mp3", song)), FORM_TYPE
+    with Upload(server, "/apiv1/separate", body, content_type=content_type) as upload:
         upload.send_until(0.9)
         until(lambda: list((server.data_dir / "spool").iterdir()))
 

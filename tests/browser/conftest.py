@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -51,7 +52,7 @@ async def browser() -> AsyncIterator[Browser]:
 
 @asynccontextmanager
 async def _open_page(
-    browser: Browser, server: Server, *, width: int = 1280, task: str = "", **settings: object
+    browser: Browser, server: Server, *, width: int = 1280, task: str = "", **settings: Any
 ) -> AsyncIterator[Visit]:
     context = await browser.new_context(viewport={"width": width, "height": 900}, **settings)
     context.set_default_timeout(WAIT_SECONDS * 1000)

@@ -3,6 +3,7 @@
 import asyncio
 import re
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -85,7 +86,7 @@ async def test_nothing_is_wider_than_the_window(open_page, width: int) -> None:
 
 async def test_the_last_card_leaves_the_focus_where_files_are_chosen(visit, tone, unique: str) -> None:
     """A list that is empty is hidden and takes no focus, so it isn't lost with the card."""
-    empty = {"jobs": [], "next": None}
+    empty: dict[str, Any] = {"jobs": [], "next": None}
     await visit.page.route(re.compile(r"/v1/stream/jobs"), lambda route: route.fulfill(json=empty))
     await visit.page.reload()
     await visit.send(tone(f"{unique}.flac", seconds=1))

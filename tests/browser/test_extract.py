@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
@@ -246,7 +247,7 @@ async def test_films_are_chosen_from_the_servers_folders(visit, film, unique: st
 async def test_without_roots_there_are_no_folders(open_page) -> None:
     """Where the server shows no folder, none is offered."""
     async with open_page() as visit:
-        nothing = {"folder": None, "parent": None, "entries": [], "more": False}
+        nothing: dict[str, Any] = {"folder": None, "parent": None, "entries": [], "more": False}
         await visit.page.route("**/v1/extract/files", lambda route: route.fulfill(json=nothing))
         async with visit.page.expect_response("**/v1/extract/files"):
             await visit.page.get_by_role("tab", name="Extract").click()

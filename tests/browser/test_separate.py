@@ -59,7 +59,9 @@ def ask(server: Server, path: str) -> dict:
 
 async def told(visit, card: Locator) -> dict:
     """What the server says of a card's song."""
-    song, _, model = (await card.get_attribute("data-id")).partition("~")
+    card_id = await card.get_attribute("data-id")
+    assert card_id is not None
+    song, _, model = card_id.partition("~")
     return await asyncio.to_thread(ask, visit.server, f"/apiv1/song/{song}?model={model}")
 
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urljoin
@@ -127,7 +128,7 @@ def assert_fails_after_restart(data_dir: Path, job_id: str) -> None:
         assert_clean(data_dir)
 
 
-def assert_plays(server: Server, job_id: str, song: Path, served: dict[str, str]) -> None:
+def assert_plays(server: Server, job_id: str, song: Path, served: Mapping[str, str]) -> None:
     """Every sample of the song comes out, and segments that were served before are the same bytes."""
     played = play(server.playlist(job_id), server.data_dir.parent)
     assert np.array_equal(played.sound, decode(song))
@@ -185,7 +186,8 @@ class Crowd:
 def test_twenty_kills_lose_nothing(data_dir: Path, song: Path) -> None:
     """Killed at twenty random instants, a server that starts again completes all it accepted and fails the rest."""
     chance = random.Random(2)
-    crowd, served = Crowd(song, chance), {}
+    crowd = Crowd(song, chance)
+    served: dict[str, dict[str, str]] = {}
     longest = max(0.9, 2 * upload_seconds(data_dir.with_name("quiet"), song))
     for kill in range(KILLS):
         if kill % 5 == 4:

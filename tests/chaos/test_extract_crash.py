@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +19,7 @@ from support.sound import decode, tone
 from support.traces.files import assert_clean
 from support.traces.log import events
 from support.traces.processes import (
-    GONE_SECONDS,
-    alive,
+    assert_ended,
     assert_no_process,
     command_of,
     ffmpegs,
@@ -225,7 +225,8 @@ def test_an_extraction_that_ended_is_not_made_again(
 
 def test_three_kills_in_one_extraction(data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]) -> None:
     """Killed again and again after each further clip, it still goes on from where it was."""
-    job_id, before = "", {}
+    job_id = ""
+    before: Chunks = {}
     for clip in range(3):
         with extracting(data_dir, films, f"after {CLIPS}:_write_end") as server:
             job_id = job_id or begin(server, films)
@@ -249,7 +250,7 @@ def test_a_kill_during_encoding(
         until(lambda: encoders(data_dir) and status(server, job_id)["progress"] > 1)
         children = server.children()
         server.kill()
-        until(lambda: not alive(children), seconds=GONE_SECONDS)
+        assert_ended(children)
     assert_no_process(data_dir)
     before = chunks(data_dir)
     assert before
@@ -298,18 +299,27 @@ def test_a_killed_worker_costs_nothing(
     """A worker that dies takes its ffmpeg along and is replaced: the first attempt is Completed, the same bytes."""
     with extracting(data_dir, films) as server:
         job_id = begin(server, [long_film, *films], format="m4a")
-        while (died := len([*events(server, "worker_died")])) < kills:
+        while (died := deaths(server)) < kills:
             worker, decoder = until(lambda: decoding(server))
             os.kill(worker, signal.SIGKILL)
-            until(lambda gone=(worker, decoder): not alive([*gone]), seconds=GONE_SECONDS)
+            assert_ended([worker, decoder])
             with suppress(AssertionError):  # it had just done its task, so nobody misses it: it is another one's turn
-                until(lambda before=died: len([*events(server, "worker_died")]) > before, seconds=5)
+                until(partial(died_more_than, server, died), seconds=5)
         before = chunks(data_dir)
         assert completed(server, job_id) == undisturbed["m4a"]
         assert_goes_on(server, before)
         assert_clean(data_dir)
     row = rows(data_dir)[job_id]
     assert (row.attempt, row.failures, row.restarts) == (1, 0, 0)
+
+
+def deaths(server: Server) -> int:
+    """How many workers the server has missed."""
+    return len([*events(server, "worker_died")])
+
+
+def died_more_than(server: Server, count: int) -> bool:
+    return deaths(server) > count
 
 
 def decoding(server: Server) -> tuple[int, int] | None:
@@ -331,7 +341,7 @@ def test_an_extraction_waits_while_the_server_is_restarted(
         children = server.children()
         server.child.terminate()
         assert server.child.wait(10) == 0
-        until(lambda: not alive(children), seconds=GONE_SECONDS)
+        assert_ended(children)
         assert_no_process(data_dir)
     stopped = rows(data_dir)[job_id]
     assert (stopped.status, stopped.failures, stopped.restarts) == ("Pending", 0, 0)

@@ -12,7 +12,7 @@ from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when
 from support.traces.files import assert_clean, below
 from support.traces.log import events
-from support.traces.processes import GONE_SECONDS, alive, assert_no_process, ffmpegs
+from support.traces.processes import assert_ended, assert_no_process, ffmpegs
 from support.traces.rows import Row, rows
 from support.tracks import Made, assert_same, has_segments, made_of, remove, served
 from support.trouble.traps import await_kill
@@ -171,7 +171,8 @@ def test_a_song_survives_kills_after_its_first_segment(
     tmp_path: Path, songs: list[Path], undisturbed: list[Made]
 ) -> None:
     """Killed again and again it goes on behind its last segment, and what was served stays as it was served."""
-    studio, song, had = Studio(tmp_path), "", {}
+    studio, song = Studio(tmp_path), ""
+    had: dict[str, str] = {}
     for trap in LATE_TRAPS.values():
         before, done = studio.written, published_samples(studio.data_dir) if song else 0
         with studio.open(trap=trap) as server:
@@ -210,7 +211,8 @@ def assert_goes_on(studio: Studio, before: int, done: int, expected: Made) -> No
 
 def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], undisturbed: list[Made]) -> None:
     """Of servers that are killed or stopped each next one gives the same segments, under the same names."""
-    studio, song, had, port = Studio(tmp_path), "", {}, None
+    studio, song, port = Studio(tmp_path), "", None
+    had: dict[str, tuple[str, str]] = {}
     for stop in (signal.SIGKILL, signal.SIGTERM):
         before, done = studio.written, published_samples(studio.data_dir) if song else 0
         with studio.open(port=port, window_seconds=0.4) as server:
@@ -224,7 +226,7 @@ def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], u
             assert len(children) > 2 * len(TRACKS)
             server.child.send_signal(stop)
             assert server.child.wait(10) == (0 if stop == signal.SIGTERM else -9)
-            until(lambda gone=children: not alive(gone), seconds=GONE_SECONDS)
+            assert_ended(children)
         assert_no_process(studio.data_dir)
         assert_goes_on(studio, before, done, undisturbed[0])
     stopped = the_row(studio.data_dir)

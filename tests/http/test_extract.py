@@ -514,7 +514,8 @@ async def test_every_format_has_its_type(client: Client, uri: Callable[[str], st
 
 async def test_a_walk_is_the_whole(client: Client, uri: Callable[[str], str], tmp_path: Path) -> None:
     """Steps follow one another without hole or overlap, twice the same, and joined are all clips joined."""
-    uris, cursor, pieces = [uri("one.flac"), uri("two.flac")], None, []
+    uris, cursor = [uri("one.flac"), uri("two.flac")], None
+    pieces: list[np.ndarray] = []
     while True:
         more = {"segment_seconds": 1.5, **({} if cursor is None else {"cursor": cursor})}
         first, second = await asyncio.gather(*(post(client, SEGMENT, uris, **more) for _ in range(2)))
@@ -643,7 +644,7 @@ async def test_a_film_that_is_too_large_is_refused(start: Start, origin: Origin,
 class RealServer(TestServer):
     """Handlers of a real server aren't cancelled when a client leaves, those of aiohttp's test server are."""
 
-    async def _make_runner(self, **settings: Any) -> web.AppRunner:
+    async def _make_runner(self, **settings: Any) -> web.BaseRunner:
         return await super()._make_runner(**{**settings, "handler_cancellation": False})
 
 

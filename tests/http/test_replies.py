@@ -37,7 +37,7 @@ SECRET = "/srv/secret/song.mp3"
 WAIT_SECONDS = 5
 
 
-def subclasses(of: type) -> Iterator[type]:
+def subclasses(of: type[errors.Problem]) -> Iterator[type[errors.Problem]]:
     for found in of.__subclasses__():
         yield found
         yield from subclasses(found)

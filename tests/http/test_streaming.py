@@ -5,7 +5,7 @@ import hashlib
 import io
 import json
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ async def ended(client: Client, job_id: str, *, seconds: float = 60) -> dict[str
 
 @asynccontextmanager
 async def half_sent(
-    client: Client, job_id: str, file: Path, *, behind: tuple[str, str] | None = None, **fields: str
+    client: Client, job_id: str, file: Path, fields: Mapping[str, str], *, behind: tuple[str, str] | None = None
 ) -> AsyncIterator[Link]:
     """Another client's upload, of which the first half has come. One field may stand behind the file."""
     before = [text_part(*field) for field in fields.items()]
@@ -138,7 +138,7 @@ async def test_index_is_400_until_completed(start: Start, song: Path) -> None:
     client = await start()
     job_id = new_id()
     assert (await client.get(f"{HLS}/{job_id}/index.m3u8")).status == 404
-    async with half_sent(client, job_id, song, quality_profile="high") as upload:
+    async with half_sent(client, job_id, song, {"quality_profile": "high"}) as upload:
         await eventually(lambda: _exists(client, job_id))
         reply = await client.get(f"{HLS}/{job_id}/index.m3u8")
         assert reply.status == 400
@@ -163,7 +163,7 @@ async def test_a_song_plays_while_it_is_sent(start: Start, long_song: Path) -> N
     """Half of the file is there: the job is listed and Processing, and its growing playlist can be played."""
     client = await start()
     job_id = new_id()
-    async with half_sent(client, job_id, long_song, codec="flac") as upload:
+    async with half_sent(client, job_id, long_song, {"codec": "flac"}) as upload:
         await eventually(lambda: _exists(client, job_id))
         reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
         assert reply.status == 200
@@ -193,7 +193,7 @@ async def test_an_upload_that_pauses_early_is_worked_on(start: Start, song: Path
     async def begun() -> bool:
         return await _exists(client, job_id) and (await get_job(client, job_id))["status"] == "Processing"
 
-    async with half_sent(client, job_id, song, codec="flac") as upload:
+    async with half_sent(client, job_id, song, {"codec": "flac"}) as upload:
         await eventually(begun)
         assert (await upload.finish()).status == 200
     assert (await ended(client, job_id))["status"] == "Completed"
@@ -220,7 +220,7 @@ async def test_options_after_a_file_that_is_encoded_already_count(start: Start, 
     """Segments were made and played when the bit rate came: all of them are made anew."""
     client = await start()
     job_id = new_id()
-    async with half_sent(client, job_id, long_song, codec="aac", behind=("bitrate", "64000")) as upload:
+    async with half_sent(client, job_id, long_song, {"codec": "aac"}, behind=("bitrate", "64000")) as upload:
         await eventually(lambda: _exists(client, job_id))
         assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
         before = (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).headers["ETag"]
@@ -235,7 +235,7 @@ async def test_an_id_that_is_free_again_brings_no_old_sound(start: Start, long_s
     """What was played of an upload that failed is not what the next job of that id has, though its name is the same."""
     client = await start()
     job_id = new_id()
-    async with half_sent(client, job_id, long_song, codec="aac"):
+    async with half_sent(client, job_id, long_song, {"codec": "aac"}):
         await eventually(lambda: _exists(client, job_id))
         assert (await client.get(f"{HLS}/{job_id}/live.m3u8")).status == 200
         before = await (await client.get(f"{HLS}/{job_id}/segment_00001.ts")).read()
@@ -261,7 +261,7 @@ async def test_the_right_one_of_two_uploads_of_an_id_is_cancelled(start: Start, 
     async with linked(client.port) as idle:
         await idle.post(f"/v1/stream/transcode?job_id={job_id}", closed())
         await asyncio.sleep(0.1)
-        async with half_sent(client, job_id, long_song) as upload:
+        async with half_sent(client, job_id, long_song, {}) as upload:
             await eventually(lambda: _exists(client, job_id))
             assert (await client.delete(f"{JOB}/{job_id}")).status == 202
             async with asyncio.timeout(GONE_SECONDS):
@@ -301,7 +301,7 @@ async def test_cancel_leaves_nothing(
     async with AsyncExitStack() as stack:
         if when in ("uploading", "live"):
             fields = {"codec": "aac"} if when == "live" else {}
-            upload = await stack.enter_async_context(half_sent(client, job_id, long_song, **fields))
+            upload = await stack.enter_async_context(half_sent(client, job_id, long_song, fields))
             await eventually(lambda: _exists(client, job_id))
         else:
             first = await submit(client, long_song)
@@ -448,7 +448,7 @@ async def test_a_playlist_without_a_segment_is_held_then_503(start: Start, song:
     monkeypatch.setattr("streamsrv.hls.api._FIRST_SEGMENT_SECONDS", 0.3)
     client = await start()
     job_id = new_id()
-    async with half_sent(client, job_id, song) as upload:
+    async with half_sent(client, job_id, song, {}) as upload:
         await eventually(lambda: _exists(client, job_id))
         reply = await client.get(f"{HLS}/{job_id}/live.m3u8")
         assert (reply.status, reply.headers["Retry-After"]) == (503, "2")

@@ -39,7 +39,7 @@ def make_job(job_id: str = "a", *, kind: JobKind = JobKind.HLS, **changes: Any) 
 
 
 def make_submission(submission_id: str = "one", **changes: Any) -> Submission:
-    values = {
+    values: dict[str, Any] = {
         "content": SONG,
         "model": "htdemucs",
         "name": f"{submission_id}.mp3",
@@ -47,3 +47,10 @@ def make_submission(submission_id: str = "one", **changes: Any) -> Submission:
         "created_at": NOW,
     }
     return Submission(id=submission_id, **(values | changes))
+
+
+async def meddle(store: SqliteJobStore, statement: str) -> None:
+    """Let the database run a statement, past all that the store knows."""
+    writer = store._database._writer
+    assert writer is not None
+    await writer.execute_fetchall(statement)

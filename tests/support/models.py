@@ -51,14 +51,14 @@ def small_model(kind: type = HTDemucs, *, sources: list[str] = FOUR, seed: int =
 
 def save_pickle(folder: Path, signature: str, model: nn.Module) -> None:
     """As SIGNATURE-CHECKSUM.th, which is how Demucs gives its models away."""
-    args, kwargs = model._init_args_kwargs
+    args, kwargs = vars(model)["_init_args_kwargs"]  # Demucs notes what a model was made with
     package = {"klass": type(model), "args": args, "kwargs": kwargs, "state": model.state_dict()}
     save_with_checksum(package, folder / f"{signature}.th")
 
 
 def save_safe(folder: Path, signature: str, model: nn.Module) -> None:
     """As SIGNATURE.safetensors, as Demucs's hub has them."""
-    args, kwargs = model._init_args_kwargs
+    args, kwargs = vars(model)["_init_args_kwargs"]  # Demucs notes what a model was made with
     kind = type(model)
     described = {
         "klass": f"{kind.__module__}.{kind.__qualname__}",

@@ -16,6 +16,7 @@ from typing import Any
 import requests
 
 from support.forked import ForkedChild, can_fork, launcher
+from support.wire.messages import posted_form
 
 Child = ForkedChild | subprocess.Popen[bytes]
 
@@ -52,8 +53,8 @@ class Server:
 
     def submit(self, file: Path, *, query: str = "", **fields: str) -> str:
         """Send a file, fields first, and return the job's id."""
-        parts = [*((name, (None, value)) for name, value in fields.items()), ("file", (file.name, file.read_bytes()))]
-        reply = requests.post(f"{self.url}/v1/stream/transcode{query}", files=parts, timeout=120)
+        form = posted_form(file, fields)
+        reply = requests.post(f"{self.url}/v1/stream/transcode{query}", files=form, timeout=120)
         assert reply.status_code == 200, reply.text
         return reply.json()["job_id"]
 

@@ -18,6 +18,7 @@ from support.deadline import until
 from support.models import save_pickle, small_model, tiny_repo
 from support.server import ENDED, Server, serving
 from support.sound import FFMPEG
+from support.wire.messages import posted_form
 
 RATE = 44100
 TRACKS = ("vocals", "drums", "bass", "other", "instrumental")
@@ -106,8 +107,7 @@ def music(
 
 def send_song(server: Server, file: Path, **fields: str) -> str:
     """Send a file as a form and return the song's hash."""
-    parts = [*((name, (None, value)) for name, value in fields.items()), ("file", (file.name, file.read_bytes()))]
-    reply = requests.post(f"{server.url}/apiv1/separate", files=parts, timeout=120)
+    reply = requests.post(f"{server.url}/apiv1/separate", files=posted_form(file, fields), timeout=120)
     assert reply.status_code == 200, reply.text
     return reply.json()["hash"]
 

@@ -65,17 +65,21 @@ def task(tools: FfmpegTools) -> Callable[..., ClipTask]:
     return make_task
 
 
+class Lend:
+    """Takes clips until the test ends, or until `stack` is closed."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self.stack = stack
+
+    def __call__(self, clips: Clips, task: ClipTask, sha256: str = "") -> Clip:
+        source = source_of(task)
+        return self.stack.enter_context(clips.lend(task, source, sha256 or digest(task.source), 0))
+
+
 @pytest.fixture
-async def lend() -> AsyncIterator[Callable[..., Clip]]:
-    """Take a clip until the test ends, or until `lend.stack` is closed."""
+async def lend() -> AsyncIterator[Lend]:
     with ExitStack() as stack:
-
-        def take(clips: Clips, task: ClipTask, sha256: str = "") -> Clip:
-            source = source_of(task)
-            return stack.enter_context(clips.lend(task, source, sha256 or digest(task.source), 0))
-
-        take.stack = stack
-        yield take
+        yield Lend(stack)
 
 
 def source_of(task: ClipTask) -> SourceFile:

@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -60,7 +61,7 @@ def task(tools: FfmpegTools, tmp_path: Path) -> Callable[..., ClipTask]:
         track = film.tracks[number]
         folder = tmp_path / f"{path.name}.{number}.chunks"
         folder.mkdir()
-        settings = {
+        settings: dict[str, Any] = {
             "track": track,
             "grid": Pcm(sample_rate=track.sample_rate, layout="stereo", channels=2, depth_bits=16),
             "chunk_samples": track.sample_rate,

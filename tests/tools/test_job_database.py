@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import product
 
 import pytest
-from support.jobs import make_job, make_store, make_submission
+from support.jobs import make_job, make_store, make_submission, meddle
 
 from streamsrv.errors import DiskFull, InternalError
 from streamsrv.jobs.job import JobKind, JobStatus
@@ -147,18 +147,18 @@ async def test_a_full_disk_is_said_and_passes(path):
     """No space is DiskFull, changes nothing, and work goes on once there is space again."""
     async with make_store(path) as store:
         await store.submit(make_job())
-        await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1")
+        await meddle(store, "PRAGMA max_page_count = 1")
         with pytest.raises(DiskFull):
             await store.submit(make_job("b", title="x" * 1_000_000))
         assert await store.get("b") is None
-        await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+        await meddle(store, "PRAGMA max_page_count = 1000000")
         await store.submit(make_job("b", title="x" * 1_000_000))
 
 
 async def test_a_failing_database_is_the_servers_own_fault(path):
     """What SQLite can't do is an InternalError, whatever it was."""
     async with make_store(path) as store:
-        await store._database._writer.execute_fetchall("DROP TABLE segments")
+        await meddle(store, "DROP TABLE segments")
         with pytest.raises(InternalError):
             await store.segments("a")
 
@@ -185,7 +185,9 @@ async def test_the_file_knows_the_graph_of_statuses(path):
             except sqlite3.IntegrityError:
                 made = False
             assert made == before.may_become(after), (before, after)
-            assert (await store.get(job.id)).status is (after if made else before)
+            found = await store.get(job.id)
+            assert found is not None
+            assert found.status is (after if made else before)
         connection.close()
 
 
@@ -231,10 +233,12 @@ async def test_a_database_of_version_1_is_brought_up_to_date(path):
     for _ in range(2):
         async with make_store(path) as store:
             job = await store.get("old")
+            assert job is not None
             assert (job.title, job.revision, job.progress, job.fingerprint) == ("Song", 7, 12.5, None)
             assert [segment.key for segment in await store.segments("old")] == ["old/1/1"]
     async with make_store(path) as store:
         lease = await store.claim([JobKind.HLS])
+        assert lease is not None
         assert (await store.finish(lease, JobStatus.COMPLETED)).status is JobStatus.COMPLETED
         asked = make_job("new", accepted_at=1.0, fingerprint="f")
         assert await store.submit_once(asked) == await store.submit_once(asked.evolve(id="newer"))
@@ -271,14 +275,19 @@ async def test_a_database_of_version_2_is_brought_up_to_date(path):
     for _ in range(2):
         async with make_store(path) as store:
             job = await store.get("old")
+            assert job is not None
             assert (job.title, job.revision, job.fingerprint) == ("Song", 7, "f")
             assert [segment.key for segment in await store.segments("old")] == ["old/1/1"]
-            assert (await store.results.find("k")).file == "old.flac"
+            result = await store.results.find("k")
+            assert result is not None
+            assert result.file == "old.flac"
             assert await store.submissions.name_of("old", "local") is None
     async with make_store(path) as store:
         submission = make_submission("s", callback_url="http://example.com/hook")
         assert await store.submissions.submit(make_job("new", fingerprint="f"), submission) == (job, False)
-        await store.finish(await store.claim([JobKind.HLS]), JobStatus.COMPLETED)
+        lease = await store.claim([JobKind.HLS])
+        assert lease is not None
+        await store.finish(lease, JobStatus.COMPLETED)
         assert [message.id for message in await store.outbox.due(1e12, (), 9)] == ["msg_s"]
 
 

@@ -1,9 +1,10 @@
 """What every job store promises, run on each implementation there is."""
 
 import asyncio
+from typing import Any
 
 import pytest
-from support.jobs import LEASE_SECONDS, Clock, make_job, make_store
+from support.jobs import LEASE_SECONDS, NOW, Clock, make_job, make_store
 
 from streamsrv.errors import BadParameter, Conflict, NotFound
 from streamsrv.jobs.job import Job, JobKind, JobStatus, LeaseLost, Priority, Segment
@@ -32,7 +33,13 @@ async def store(new_store):
 
 
 def make_segment(number: int, **changes) -> Segment:
-    values = {"name": f"segment_{number:05}.ts", "key": f"a/1/{number}", "size": 9, "etag": "e", "seconds": 6.0}
+    values: dict[str, Any] = {
+        "name": f"segment_{number:05}.ts",
+        "key": f"a/1/{number}",
+        "size": 9,
+        "etag": "e",
+        "seconds": 6.0,
+    }
     return Segment(number=number, **(values | changes))
 
 
@@ -181,7 +188,7 @@ async def test_a_live_job_stays_with_its_runner_when_accepted(store):
 
 def make_request(job_id: str = "a", **changes) -> Job:
     """A job that has no upload: it is accepted from the start."""
-    return make_job(job_id, **({"accepted_at": 1_000_000.0, "fingerprint": "f"} | changes)).evolve(kind=JobKind.EXTRACT)
+    return make_job(job_id, kind=JobKind.EXTRACT, **({"accepted_at": NOW, "fingerprint": "f"} | changes))
 
 
 async def latest(store, fingerprint="f"):

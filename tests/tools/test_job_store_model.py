@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from support.jobs import LEASE_SECONDS, SONG, make_job, make_store, make_submission
 
 from streamsrv.errors import Conflict, NotFound
-from streamsrv.jobs.job import Job, JobKind, JobStatus, LeaseLost, Priority
+from streamsrv.jobs.job import Job, JobKind, JobStatus, Lease, LeaseLost, Priority
 
 PENDING, PROCESSING, COMPLETED, FAILED, CANCELLED = JobStatus
 MAX_ATTEMPTS, MAX_RESTARTS = 2, 1
@@ -49,7 +49,7 @@ class StoreMachine(RuleBasedStateMachine):
         super().__init__()
         self.now = 1000.0
         self.rows: dict[str, Row] = {}
-        self.leases = []
+        self.leases: list[Lease] = []
         self.written = 0
         self.seen: dict[str, Job] = {}
         self.folder = tempfile.TemporaryDirectory()
@@ -146,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
         row = self.rows.get(job_id)
         removed = self.loop.run(self.store.submissions.remove_track(job_id, "local", "drums"))
         assert removed == (row is not None and row.claims > 0 and not row.lacking)
-        if removed:
+        if row is not None and removed:
             row.lacking = True
 
     @rule()
@@ -164,6 +164,7 @@ class StoreMachine(RuleBasedStateMachine):
             if row is not None:
                 row.claims = 0
         else:
+            assert row is not None
             assert row.claims
             assert not row.status.ended
 
@@ -185,6 +186,7 @@ class StoreMachine(RuleBasedStateMachine):
     def refuse(self, job_id):
         row = self.rows.get(job_id)
         if self.loop.run(self.store.refuse(job_id, "no")) is not None:
+            assert row is not None
             assert not row.accepted
             assert not row.status.ended
             row.leave(FAILED)
@@ -230,7 +232,7 @@ class StoreMachine(RuleBasedStateMachine):
         if row is not None and status is COMPLETED and not row.accepted:
             with pytest.raises(ValueError, match="accepted"):
                 self.loop.run(self.store.finish(lease, status))
-        elif self.with_lease(lease, self.store.finish(lease, status)):
+        elif (row := self.with_lease(lease, self.store.finish(lease, status))) is not None:
             row.leave(status)
             row.progress = 100.0 if row.status is COMPLETED else row.progress
 
@@ -325,7 +327,7 @@ class StoreMachine(RuleBasedStateMachine):
         for job_id in ("a", "b", "c"):
             job, row = self.loop.run(self.store.get(job_id)), self.rows.get(job_id)
             assert (job is None) == (row is None)
-            if job is None:
+            if job is None or row is None:
                 continue
             assert (job.status, job.discarded, job.failures) == (row.status, row.discarded, row.failures)
             assert (job.restarts, job.progress) == (row.restarts, row.progress)

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.deadline import eventually
@@ -174,7 +175,7 @@ async def test_whole_and_growing_agree(tools: FfmpegTools, large: Case, tmp_path
     path.write_bytes(large.data)
     whole, ended = await whole_material(tools, path), await look(tools, large.data, tmp_path)
     assert (whole.input.path, whole.path, whole.feed) == (path, path, None)
-    same = {"duration_seconds": None, "duration_estimated": False, "format_name": "", "pictures": 0}
+    same: dict[str, Any] = {"duration_seconds": None, "duration_estimated": False, "format_name": "", "pictures": 0}
     assert replace(whole.source, **same) == replace(ended.source, **same)
     assert_promises(whole, large.declared)
     assert_promises(ended, large.declared)

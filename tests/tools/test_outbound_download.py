@@ -190,12 +190,13 @@ async def test_any_breaks_give_the_same_file(
 ) -> None:
     """Wherever a download breaks, and whether the file changes meanwhile: it is one version of it, from end to end."""
 
+    shelf = Shelf()
+
     def change(_sent: int) -> None:
         if versions:
             shelf.etag = versions.pop(0)
             shelf.body = BODY if shelf.etag == '"one"' else repr(shelf.etag).encode() * 100_000
 
-    shelf = Shelf()
     shelf.cuts, shelf.after = list(cuts), change
     path = tmp_path_factory.mktemp("download") / "file"
     async with shelf.canary.serve(), Guard(Allowed.parse(["127.0.0.1"]), connect_seconds=5, idle_seconds=5) as guard:
@@ -276,7 +277,7 @@ async def test_a_part_that_is_a_part_is_followed_by_the_next(guard: Guard, shelf
     """A server that sends less than the rest is asked for the rest of it."""
     starts = []
 
-    async def answer(request: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         if "Range" not in request.headers:
             return await shelf._answer(request)
         start = int(request.headers["Range"][6:-1])

@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 
 import pytest
-from support.jobs import LEASE_SECONDS, NOW, SONG, Clock, make_job, make_store, make_submission
+from support.jobs import LEASE_SECONDS, NOW, SONG, Clock, make_job, make_store, make_submission, meddle
 
 from streamsrv.errors import DiskFull
 from streamsrv.jobs.job import JobKind, JobStatus
@@ -168,18 +168,16 @@ async def test_an_end_that_was_not_written_owes_nothing(store, outbox):
     """End and webhook are one commit: on a full disk there is neither, and later there are both."""
     await submit(store, origin="x" * 10_000)
     lease = await store.claim(KINDS)
-    await store._database._writer.execute_fetchall(
-        "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.outbox BEGIN SELECT RAISE(ABORT, 'no'); END"
-    )
+    await meddle(store, "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.outbox BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
         await store.finish(lease, COMPLETED)
     assert (await store.get("a")).status is PROCESSING
-    await store._database._writer.execute_fetchall("DROP TRIGGER refuse")
-    await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1")
+    await meddle(store, "DROP TRIGGER refuse")
+    await meddle(store, "PRAGMA max_page_count = 1")
     with pytest.raises(DiskFull):
         await store.finish(lease, COMPLETED, result={"tracks": "x" * 1_000_000})
     assert ((await store.get("a")).status, await due(outbox)) == (PROCESSING, [])
-    await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+    await meddle(store, "PRAGMA max_page_count = 1000000")
     await store.finish(lease, COMPLETED)
     assert await due(outbox) == ["msg_a"]
 

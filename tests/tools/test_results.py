@@ -3,9 +3,10 @@
 import asyncio
 import sqlite3
 from dataclasses import replace
+from typing import Any
 
 import pytest
-from support.jobs import NOW, make_job, make_store
+from support.jobs import NOW, make_job, make_store, meddle
 
 from streamsrv.errors import DiskFull, InternalError
 from streamsrv.jobs.job import JobKind
@@ -29,7 +30,7 @@ def results(store) -> ResultStore:
 
 
 def make_result(key: str = "k", **changes) -> Result:
-    values = {
+    values: dict[str, Any] = {
         "kind": JobKind.EXTRACT,
         "subject": "local",
         "request": {"video_files": ["file:///film.mp4"], "deep": {"list": [1, None]}},
@@ -272,11 +273,11 @@ async def test_a_forgotten_file_has_no_results(results):
 
 async def fill_disk(store):
     """Let the file grow no more."""
-    await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1")
+    await meddle(store, "PRAGMA max_page_count = 1")
 
 
 async def make_room(store):
-    await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+    await meddle(store, "PRAGMA max_page_count = 1000000")
 
 
 async def test_a_full_disk_is_said_and_passes(store, results):
@@ -295,19 +296,17 @@ async def test_a_full_disk_is_said_and_passes(store, results):
 async def test_a_use_that_was_not_written_is_not_remembered(store, results):
     """After a use could not be written the next one is."""
     await results.record(make_result())
-    await store._database._writer.execute_fetchall(
-        "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON main.results BEGIN SELECT RAISE(ABORT, 'no'); END"
-    )
+    await meddle(store, "CREATE TEMP TRIGGER refuse BEFORE UPDATE ON main.results BEGIN SELECT RAISE(ABORT, 'no'); END")
     with pytest.raises(sqlite3.IntegrityError):
         await results.use("k.flac", NOW + 1)
-    await store._database._writer.execute_fetchall("DROP TRIGGER refuse")
+    await meddle(store, "DROP TRIGGER refuse")
     await results.use("k.flac", NOW + 2)
     assert await used_at(results) == NOW + 2
 
 
 async def test_a_failing_database_is_the_servers_own_fault(store, results):
     """What SQLite can't do is an InternalError, whatever it was."""
-    await store._database._writer.execute_fetchall("DROP TABLE results")
+    await meddle(store, "DROP TABLE results")
     for call in (results.find("k"), results.record(make_result()), results.use("k", NOW), results.forget("k", NOW)):
         with pytest.raises(InternalError):
             await call

@@ -26,6 +26,7 @@ async def publish(store: SqliteJobStore, segment: Segment) -> Lease:
     """Publish a segment of job "a" while its upload arrives, and look it up."""
     await store.submit(make_job())
     lease = await store.claim_upload("a")
+    assert lease is not None
     await store.add_segments(lease, [segment])
     assert await store.segment("a", NAME) == segment
     return lease

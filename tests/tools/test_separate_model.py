@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from streamsrv.separate import model
 from streamsrv.separate.kernels import can_quicken, quicken
 from streamsrv.separate.model import describe, run_windows, separate
 from streamsrv.separate.overlap import Blend, leads, passes_of, steps
-from streamsrv.separate.settings import ModelSpec, Span
+from streamsrv.separate.settings import ModelSpec, Precision, Span
 from streamsrv.workers.arrays import SharedArray
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool
@@ -55,7 +56,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def spec_of(repo: Path, name: str, precision: str = "float32") -> ModelSpec:
+def spec_of(repo: Path, name: str, precision: Precision = "float32") -> ModelSpec:
     return ModelSpec(name=name, repo=repo, download=False, precision=precision)
 
 
@@ -216,7 +217,7 @@ def test_too_large_a_batch_is_halved(repo: Path, monkeypatch: pytest.MonkeyPatch
     real = model._separate
 
     def cramped(most: int) -> Callable[..., None]:
-        def in_little_memory(run: object, pieces: torch.Tensor, spans: tuple[Span, ...], out: torch.Tensor) -> None:
+        def in_little_memory(run: Any, pieces: torch.Tensor, spans: tuple[Span, ...], out: torch.Tensor) -> None:
             if len(spans) > most:
                 out.fill_(5)  # it got that far
                 raise torch.OutOfMemoryError
@@ -243,6 +244,8 @@ def test_quicker_layers_do_the_same() -> None:
     quicken(quick)
     assert not any(isinstance(layer, nn.Linear | nn.MultiheadAttention) for layer in quick.modules())
     transformer, quicker = plain.crosstransformer, quick.crosstransformer
+    assert isinstance(transformer, nn.Module)
+    assert isinstance(quicker, nn.Module)
     x, xt = torch.randn(2, 16, 8, 173), torch.randn(2, 16, 690)
     with torch.inference_mode():
         made, expected = quicker(x, xt), transformer(x, xt)

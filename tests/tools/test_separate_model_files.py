@@ -1,5 +1,6 @@
 """Where models come from, and what is said where they can't be had. Nothing here reaches a network."""
 
+import importlib.util
 import json
 import os
 import socket
@@ -7,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -60,7 +62,7 @@ def test_a_model_tells_what_it_is(tmp_path: Path) -> None:
     """Stems, rate, channels and windows of a model are known once it is loaded."""
     folder = tiny_repo(tmp_path / "models")
     part = Part(models=(0,), segment=44100, margin=0, fixed=True)
-    known = {"sample_rate": 44100, "channels": 2, "parts": (part,)}
+    known: dict[str, Any] = {"sample_rate": 44100, "channels": 2, "parts": (part,)}
     assert describe(spec_of("tiny", folder)) == ModelInfo(name="tiny", sources=tuple(FOUR), **known)
     assert describe(spec_of("tiny6", folder)) == ModelInfo(name="tiny6", sources=tuple(SIX), **known)
 
@@ -371,13 +373,13 @@ def test_the_server_needs_no_torch() -> None:
 @pytest.fixture
 def without_extra(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A server that was installed without the extra, as far as anybody looks."""
-    found = catalog.importlib.util.find_spec
+    found = importlib.util.find_spec
 
     def find(name: str) -> object:
         return None if name in {"torch", "demucs"} else found(name)
 
     with monkeypatch.context() as patch:
-        patch.setattr(catalog.importlib.util, "find_spec", find)
+        patch.setattr(importlib.util, "find_spec", find)
         yield
 
 

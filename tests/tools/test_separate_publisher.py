@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +43,8 @@ async def encode(encoder: TrackEncoder, sound: np.ndarray) -> list[int]:
     """Let the encoder have the sound, second by second; gives the numbers of the segments that it finished."""
     numbers: list[int] = []
 
-    async def note(finished: object) -> None:
-        numbers.extend(finished)  # type: ignore[call-overload]
+    async def note(finished: Sequence[int]) -> None:
+        numbers.extend(finished)
 
     async with asyncio.TaskGroup() as tasks:
         following = tasks.create_task(encoder.follow(note))

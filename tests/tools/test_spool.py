@@ -3,7 +3,7 @@
 import asyncio
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -98,6 +98,7 @@ async def test_a_waiting_reader_gets_a_small_append_at_once(spools: Spools) -> N
         await eventually(lambda: spool._waiting_readers == 1)
         await spool.append(b"late")
         assert await waiting == b"late"
+    assert isinstance(chunks, AsyncGenerator)
     await chunks.aclose()
     await spool.abort()
 
@@ -115,8 +116,13 @@ async def test_small_appends_are_written_together(spools: Spools, monkeypatch: p
     """While nobody waits, a thread is used once for a MiB and not once for each append."""
     monkeypatch.setattr("streamsrv.storage.spool.FLUSH_SECONDS", 60.0)
     spool = await spools.create("a")
-    writes = []
-    monkeypatch.setattr(spool, "_write_pieces", lambda pieces: writes.append(sum(map(len, pieces))) or writes[-1])
+    writes: list[int] = []
+
+    def write(pieces: list[bytes]) -> int:
+        writes.append(sum(map(len, pieces)))
+        return writes[-1]
+
+    monkeypatch.setattr(spool, "_write_pieces", write)
     for _ in range(4 * 64):
         await spool.append(bytes(16 << 10))
         await eventually(lambda: spool._write is None)

@@ -14,7 +14,7 @@ from streamsrv.storage.storage import Storage
 IMPLEMENTATIONS = {"local": LocalStorage}
 
 
-@pytest.fixture(params=IMPLEMENTATIONS.values(), ids=IMPLEMENTATIONS)
+@pytest.fixture(params=list(IMPLEMENTATIONS.values()), ids=list(IMPLEMENTATIONS))
 def storage(request: pytest.FixtureRequest, tmp_path: Path) -> Storage:
     return request.param(tmp_path / "data")
 

@@ -5,9 +5,10 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from support.jobs import NOW, SONG, Clock, make_job, make_store, make_submission
+from support.jobs import NOW, SONG, Clock, make_job, make_store, make_submission, meddle
 
 from streamsrv.errors import Conflict, DiskFull
+from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.job import Job, JobKind, JobStatus
 from streamsrv.jobs.retention import DAY_SECONDS, Retention
 from streamsrv.jobs.sqlite import SqliteJobStore
@@ -185,11 +186,11 @@ async def test_a_submission_is_whole_or_not_at_all(store, submissions):
 
 async def test_a_full_disk_leaves_nothing_of_a_submission(store, submissions, tmp_path):
     """No space is DiskFull, and both the job and the claim are missing."""
-    await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1")
+    await meddle(store, "PRAGMA max_page_count = 1")
     with pytest.raises(DiskFull):
         await submissions.submit(song_job(), make_submission(origin="x" * 1_000_000))
     assert await store.get("a") is None
-    await store._database._writer.execute_fetchall("PRAGMA max_page_count = 1000000")
+    await meddle(store, "PRAGMA max_page_count = 1000000")
     assert count(tmp_path / "jobs.db", "submissions") == 0
     assert (await submit(store))[1]
 
@@ -448,11 +449,14 @@ async def test_who_asks_while_an_old_result_goes_gets_a_new_one(store, submissio
     await submit(store, status=COMPLETED)
     asked = []
 
-    class Files:
-        async def discard(self, job):
-            asked.append(await submit(store, "b", "two", created_at=NOW + 2 * DAY_SECONDS))
+    async def never(_assignment):
+        raise AssertionError("nothing runs here")
 
-    retention = Retention(store, {JobKind.SEPARATE: Files()}, days=1, is_running=lambda _id: False)
+    async def discard(_job):
+        asked.append(await submit(store, "b", "two", created_at=NOW + 2 * DAY_SECONDS))
+
+    works = {JobKind.SEPARATE: Work(run=never, discard=discard)}
+    retention = Retention(store, works, days=1, is_running=lambda _id: False)
     await retention.remove_old(NOW + 2 * DAY_SECONDS)
     assert [(job.id, written) for job, written in asked] == [("b", True)]
     assert [job.id for job in await submissions.jobs_of(SONG, "local")] == ["b"]

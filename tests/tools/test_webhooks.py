@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 from support.deadline import eventually
-from support.jobs import SONG, make_job, make_store, make_submission
+from support.jobs import SONG, make_job, make_store, make_submission, meddle
 from support.neighbours.canary import Canary, FakeNames, watch_connections
 
 from streamsrv.errors import DiskFull
@@ -184,8 +184,8 @@ async def test_a_try_that_nobody_noted_is_made_again(path: Path, receiver: Recei
     """A server that dies after the receiver took it sends it again, with the same id; until then it isn't repeated."""
     async with make_store(path) as store:
         await owe(store, receiver.url(), "one", "two")
-        await store._database._writer.execute_fetchall(
-            "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.deliveries BEGIN SELECT RAISE(ABORT, 'no'); END"
+        await meddle(
+            store, "CREATE TEMP TRIGGER refuse BEFORE INSERT ON main.deliveries BEGIN SELECT RAISE(ABORT, 'no'); END"
         )
         async with delivering(store.outbox):
             await eventually(lambda: receiver.hits == 1)

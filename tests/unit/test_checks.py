@@ -23,7 +23,13 @@ from streamsrv.media.probe import Measured
 AAC = Encoding(codec=CODECS["aac"], sample_rate=48000, channels=2, bitrate_bps=128000)
 FLAC = Encoding(codec=CODECS["flac"], sample_rate=48000, channels=2)
 WAV = Encoding(codec=CODECS["pcm_s16le"], sample_rate=48000, channels=2)
-GOOD = {"returncode": 0, "decoded_samples": 441000, "encoded_samples": 480000, "packets": 470, "errors": ()}
+GOOD: dict[str, Any] = {
+    "returncode": 0,
+    "decoded_samples": 441000,
+    "encoded_samples": 480000,
+    "packets": 470,
+    "errors": (),
+}
 
 
 def check(declared: Declared | None = None, max_seconds: float = 100.0, cut: Cut = WHOLE, **changes: Any) -> None:

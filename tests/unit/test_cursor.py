@@ -3,6 +3,7 @@
 import string
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -85,7 +86,7 @@ def test_another_secret_is_another_server() -> None:
 
 def test_requests_are_told_apart() -> None:
     """Another list, order, track, subject or parameter is another request; how a mapping is ordered is not."""
-    plain = {"track": 0, "subject": "local", "parameters": {"format": "flac", "segment_seconds": 30.0}}
+    plain: dict[str, Any] = {"track": 0, "subject": "local", "parameters": {"format": "flac", "segment_seconds": 30.0}}
     digests = [
         request_digest(["a", "b"], **plain),
         request_digest(["b", "a"], **plain),
@@ -104,7 +105,7 @@ def test_requests_are_told_apart() -> None:
 def test_sources_are_told_apart() -> None:
     """Another size, another content, another order, one source more or another grid is another digest."""
     one, two = Content(1, b"\1" * 32), Content(2, b"\2" * 32)
-    lists = ([], [one], [two], [one, two], [two, one], [one, two, two])
+    lists: tuple[list[Content], ...] = ([], [one], [two], [one, two], [two, one], [one, two, two])
     digests = [sources_digest(contents, GRID) for contents in lists]
     digests.append(sources_digest([Content(2, one.sha256)], GRID))
     digests.append(sources_digest([one], replace(GRID, depth_bits=24)))

@@ -94,8 +94,10 @@ def test_strength_is_said_once(form: Format, options: EncodingOptions, made_of: 
         assert encoding.bitrate_bps is not None
         assert encoding.bitrate_bps <= options.bitrate_bps
     if encoding.codec.name == "opus":
+        assert encoding.bitrate_bps is not None
         assert encoding.bitrate_bps <= 256_000 * encoding.channels  # libopus takes no more
     if encoding.codec.name == "aac":
+        assert encoding.bitrate_bps is not None
         assert encoding.bitrate_bps <= 6144 * encoding.channels * encoding.sample_rate / 1024  # the frame's size
 
 

@@ -27,7 +27,7 @@ from streamsrv.separate.schema import (
 SONG = "ab" * 32
 DEFAULTS = Recipe(model="htdemucs", overlap=0.25, shifts=0, precision="float32")
 ORIGIN = "http://localhost:5000"
-RESULT = {
+RESULT: dict[str, Any] = {
     "phase": "separating",
     "tracks": ["vocals", "bass", "instrumental"],
     "mixes": ["instrumental"],
@@ -39,7 +39,7 @@ RESULT = {
 def job_of(status: JobStatus = JobStatus.COMPLETED, **changes: Any) -> Job:
     recipe = {"model": "my model&?", "overlap": 0.25, "shifts": 0, "precision": "float32", "clip": "clamp"}
     options = {"song": SONG, **recipe}
-    values = {"progress": 100.0, "result": RESULT, "created_at": 0.0} | changes
+    values: dict[str, Any] = {"progress": 100.0, "result": RESULT, "created_at": 0.0} | changes
     return Job(id="1", kind=JobKind.SEPARATE, status=status, options=options, **values)
 
 
@@ -84,7 +84,8 @@ def test_numbers_are_numbers_within_bounds(field: str, text: str) -> None:
 
 def test_json_takes_no_text_for_numbers() -> None:
     """In JSON a number is a number: text, true and null's relatives aren't taken for one."""
-    for value in ("0.25", True, [], {}):
+    values: tuple[object, ...] = ("0.25", True, [], {})
+    for value in values:
         with pytest.raises(ValidationError):
             SongRequest.model_validate_json(json.dumps({"mp3": "AAAA", "overlap": value}))
     assert SongRequest.model_validate_json('{"mp3": "AAAA", "overlap": 0, "shifts": 2}').overlap == 0

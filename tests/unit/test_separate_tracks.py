@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from streamsrv.errors import MissingModel
 from streamsrv.separate.output import Output
-from streamsrv.separate.tracks import ALIASES, INSTRUMENTAL, Mixdown, to_pcm
+from streamsrv.separate.tracks import ALIASES, INSTRUMENTAL, Clip, Mixdown, to_pcm
 
 FOUR = ("drums", "bass", "other", "vocals")
 
@@ -68,7 +68,7 @@ def test_base_is_the_bass() -> None:
 
 
 @pytest.mark.parametrize(("clip", "most"), [("clamp", round(0.99 * 32767)), ("none", 32767), ("tanh", 32767)])
-def test_what_is_too_loud_is_cut(clip: str, most: int) -> None:
+def test_what_is_too_loud_is_cut(clip: Clip, most: int) -> None:
     """Beyond full scale samples stay at the limit of their kind, on both sides, and never wrap around."""
     loud = np.array([[-1e30, -5.0, -1.01, 1.01, 5.0, 1e30]], np.float32)
     values = np.frombuffer(to_pcm(loud, clip), "<i2")
@@ -78,7 +78,7 @@ def test_what_is_too_loud_is_cut(clip: str, most: int) -> None:
 
 
 @given(st.lists(st.floats(-0.984375, 0.984375, width=32), min_size=2, max_size=40), st.sampled_from(["clamp", "none"]))
-def test_what_isnt_too_loud_is_rounded(samples: list[float], clip: str) -> None:
+def test_what_isnt_too_loud_is_rounded(samples: list[float], clip: Clip) -> None:
     """Channels are interleaved, and no sample is off by more than half a step."""
     planar = np.array([samples, samples[::-1]], np.float32)
     values = np.frombuffer(to_pcm(planar, clip), "<i2").reshape(-1, 2).T

@@ -22,7 +22,8 @@ def whole(lengths: list[int]) -> list[Reach]:
 
 def walk(lengths: list[int], segment_samples: int) -> list[Step]:
     """All steps from the start to the last one."""
-    steps, position = [], Position()
+    steps: list[Step] = []
+    position = Position()
     while not steps or not steps[-1].is_last:
         step = cut_step(position, segment_samples, whole(lengths))
         assert step is not None

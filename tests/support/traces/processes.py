@@ -35,6 +35,12 @@ def alive(pids: Iterable[int]) -> list[int]:
     return [pid for pid in pids if state_of(pid) not in ("Z", "X", "")]
 
 
+def assert_ended(pids: Iterable[int]) -> None:
+    """Soon none of them runs any more."""
+    asked = list(pids)
+    until(lambda: not alive(asked), seconds=GONE_SECONDS, what=lambda: alive(asked))
+
+
 def resident_kib(pid: int, field: str = "VmRSS") -> int:
     """How much memory it has now, or by another field of its status."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from demucs.htdemucs import HTDemucs
@@ -34,7 +35,7 @@ def plan(seconds: float) -> Plan:
 class WatchedModel(HTDemucs):
     """Notes when it is loaded, and when a window begins and ends; takes so many seconds as the variable says."""
 
-    def load_state_dict(self, *arguments: object, **keywords: object) -> object:
+    def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
         _note("loaded")
         return super().load_state_dict(*arguments, **keywords)
 
@@ -51,7 +52,7 @@ class WatchedModel(HTDemucs):
 class HeavyModel(HTDemucs):
     """Notes when its loading begins, and takes as long for that as for many windows."""
 
-    def load_state_dict(self, *arguments: object, **keywords: object) -> object:
+    def load_state_dict(self, *arguments: Any, **keywords: Any) -> Any:
         _note("loading")
         time.sleep(_LOADING_WINDOWS * float(os.environ[SECONDS_VARIABLE]))
         return super().load_state_dict(*arguments, **keywords)

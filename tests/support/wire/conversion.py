@@ -1,5 +1,6 @@
 """Conversions by hand: senders that stop, and readers that leave."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +27,12 @@ class Conversion(Upload):
         file: Path,
         form: str,
         *,
+        options: Mapping[str, str] | None = None,
         late: bool = False,
         patience: float = REPLY_SECONDS,
-        **options: str,
     ) -> None:
         self.id = new_id()
-        body = form_of(file, {"format": form, **options}, late=late)
+        body = form_of(file, {"format": form, **(options or {})}, late=late)
         target = f"/convert?conversion_id={self.id}"
         super().__init__(server, target, body, patience=patience, window_bytes=_WINDOW_BYTES)
 

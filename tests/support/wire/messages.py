@@ -50,6 +50,11 @@ def form_of(file: Path, fields: Mapping[str, str], *, late: bool = False) -> byt
     return closed(sound, *texts) if late else closed(*texts, sound)
 
 
+def posted_form(file: Path, fields: Mapping[str, str]) -> list[tuple[str, tuple[str | None, str | bytes]]]:
+    """The same as `requests` takes it, for whom it doesn't matter how it is sent."""
+    return [*((name, (None, value)) for name, value in fields.items()), ("file", (file.name, file.read_bytes()))]
+
+
 def request_head(
     method: str,
     target: str,

@@ -28,7 +28,7 @@ def move_example(port: int) -> None:
         await connect(loop, sock, ("127.0.0.1", port) if address[0] == EXAMPLE else address)
 
     socket.getaddrinfo = example_or_look_up
-    BaseSelectorEventLoop.sock_connect = connect_here  # type: ignore[method-assign]
+    BaseSelectorEventLoop.sock_connect = connect_here  # type: ignore[assignment, method-assign]
 
 
 class Hiding(PathFinder):
