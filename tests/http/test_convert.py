@@ -9,7 +9,7 @@ import subprocess
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from aiohttp.test_utils import TestClient
 from support.deadline import eventually
 from support.server import descendants
 from support.sound import FFMPEG, decode, loudest_hertz, tone
+from support.traces.processes import command_of
 from support.wire.link import Link, linked, read
 from support.wire.messages import (
     BOUNDARY,
@@ -115,11 +116,7 @@ async def convert(
 
 def is_encoding() -> bool:
     """An encoder of this process reads what still arrives."""
-    words = []
-    for pid in descendants(os.getpid()):
-        with suppress(OSError):  # it ended meanwhile
-            words += Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    return b"pipe:0" in words
+    return any("pipe:0" in command_of(pid).split() for pid in descendants(os.getpid()))
 
 
 async def convert_as(order: str, client: Client, file: Path | bytes, *, name: str = "song.wav", **fields: str) -> Reply:

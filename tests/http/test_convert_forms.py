@@ -18,15 +18,7 @@ from support.deadline import eventually
 from support.sound import tone
 from support.traces.files import below
 from support.wire.link import linked
-from support.wire.messages import (
-    LAST_CHUNK,
-    Reply,
-    chunk,
-    closed,
-    file_part,
-    request_head,
-    text_part,
-)
+from support.wire.messages import LAST_CHUNK, Reply, chunk, closed, file_part, request_head, text_part
 
 from streamsrv.app import create_app
 from streamsrv.config import load_config

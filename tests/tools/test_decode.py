@@ -14,6 +14,7 @@ import pytest
 from support.deadline import eventually
 from support.server import descendants
 from support.sound import FFMPEG
+from support.traces.processes import alive, command_of
 
 from streamsrv.errors import InternalError, SourceChanged, UnusableFile
 from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
@@ -262,22 +263,8 @@ async def test_a_killed_worker_takes_its_ffmpeg_along(tmp_path: Path, task, tool
     async with asyncio.TaskGroup() as tasks, asyncio.timeout(60):
         decoding = tasks.create_task(pool.run(0, decode_clip, todo))
         await eventually((todo.folder / chunk_name(2)).exists)
-        worker = next(pid for pid in descendants(os.getpid()) if b"spawn_main" in _command(pid))
+        worker = next(pid for pid in descendants(os.getpid()) if "spawn_main" in command_of(pid))
         below = descendants(worker)
         os.kill(worker, signal.SIGKILL)
-        await eventually(lambda: not any(_is_alive(pid) for pid in below))
+        await eventually(lambda: not alive(below))
     assert decoding.result() == 900 * 44100 == len(joined(todo))
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False

@@ -16,6 +16,7 @@ import pytest
 from support.deadline import eventually, until
 from support.server import descendants
 from support.sound import tone
+from support.traces.processes import command_of, program_of
 
 from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.arguments import Encoding, Input, hls_arguments
@@ -55,25 +56,11 @@ async def pieces(path: Path, size: int = 4096) -> AsyncIterator[bytes]:
 
 def ffmpegs() -> list[int]:
     """The children of this process that have to do with ffmpeg."""
-    return [pid for pid in descendants(os.getpid()) if b"ffmpeg" in _command(pid)]
+    return [pid for pid in descendants(os.getpid()) if "ffmpeg" in command_of(pid)]
 
 
 async def nobody_left() -> None:
     await eventually(lambda: not ffmpegs(), seconds=2, what=ffmpegs)
-
-
-def _command(pid: int) -> bytes:
-    try:
-        return Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return b""
-
-
-def _name(pid: int) -> str:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip()
-    except OSError:
-        return ""
 
 
 async def test_a_file_and_a_pipe_give_the_same_segments(tools: FfmpegTools, tmp_path: Path) -> None:
@@ -163,7 +150,7 @@ async def test_a_killed_child_is_told_from_a_bad_file(tools: FfmpegTools, tmp_pa
     async def feed() -> AsyncIterator[bytes]:
         yield b"RIFF"
         for pid in descendants(os.getpid()):
-            if b"ffmpeg" in _command(pid):
+            if "ffmpeg" in command_of(pid):
                 os.kill(pid, signal.SIGKILL)
         await asyncio.sleep(5)
         yield b""
@@ -219,12 +206,12 @@ def test_a_child_dies_with_its_server(tmp_path: Path) -> None:
     assert parent.stdout is not None
     assert parent.stdout.readline() == b"started\n"
     # bubblewrap lets its child wait for the first instants, in which it doesn't follow its parent yet.
-    until(lambda: "ffmpeg" in {_name(pid) for pid in descendants(parent.pid)})
+    until(lambda: "ffmpeg" in {program_of(command_of(pid)) for pid in descendants(parent.pid)})
     children = descendants(parent.pid)
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    until(lambda: not [pid for pid in children if b"ffmpeg" in _command(pid)], seconds=5)
+    until(lambda: not [pid for pid in children if "ffmpeg" in command_of(pid)], seconds=5)
 
 
 def test_strays_of_a_killed_server_are_ended(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from support.deadline import eventually, until
+from support.traces.processes import alive
 
 from streamsrv.workers.devices import Device, cpu_devices
 from streamsrv.workers.pool import DevicePool, WorkerDied
@@ -94,13 +95,6 @@ def note(file: str, name: str, go: str = "") -> str:
     return name
 
 
-def is_alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def running(path: Path) -> list[int]:
     return [int(mark.suffix[1:]) for mark in path.parent.glob(f"{path.name}.*")]
 
@@ -154,7 +148,7 @@ async def test_a_child_that_dies_between_tasks_is_replaced(pool: DevicePool) -> 
     """Whoever comes next gets a fresh child."""
     pid = int((await pool.run(0, surroundings))["pid"])
     os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: not is_alive(pid))
+    await eventually(lambda: not alive([pid]))
     assert int((await pool.run(0, surroundings))["pid"]) != pid
 
 
@@ -215,7 +209,7 @@ async def test_leaving_ends_every_child(tmp_path: Path) -> None:
         await eventually(lambda: bool(running(never)))
         busy.cancel()
     (pid,) = running(never)
-    await eventually(lambda: not is_alive(pid))
+    await eventually(lambda: not alive([pid]))
 
 
 async def test_a_pool_tells_its_devices() -> None:
@@ -307,7 +301,7 @@ async def test_leaving_ends_those_who_wait(tmp_path: Path) -> None:
         both = asyncio.gather(*(pool.run(0, wait_for, str(never)) for _ in range(2)), return_exceptions=True)
         await eventually(lambda: bool(running(never)))
     assert [type(result) for result in await both] == [WorkerDied, WorkerDied]
-    assert not any(is_alive(pid) for pid in running(never))
+    assert not alive(running(never))
     assert len(running(never)) == 1
     with pytest.raises(WorkerDied):
         await pool.run(0, surroundings)
@@ -340,4 +334,4 @@ async def test_children_die_with_the_server(tmp_path: Path) -> None:
         finally:
             server.kill()
     (pid,) = running(never)
-    await eventually(lambda: not is_alive(pid))
+    await eventually(lambda: not alive([pid]))
