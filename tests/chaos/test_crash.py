@@ -19,7 +19,7 @@ import pytest
 import requests
 from support.deadline import until
 from support.player import play
-from support.server import Server, free_port, serving
+from support.server import Child, Server, free_port, serving
 from support.sound import decode
 from support.traces.files import assert_clean, assert_gone, digest, leftovers
 from support.traces.log import endings, events
@@ -235,7 +235,7 @@ def kill_while_starting(data_dir: Path, after_seconds: float) -> None:
     assert child.wait() == -signal.SIGKILL
 
 
-def outlives(child: subprocess.Popen[bytes], seconds: float) -> None:
+def outlives(child: Child, seconds: float) -> None:
     """The child is still there after so long."""
     with pytest.raises(subprocess.TimeoutExpired):
         child.wait(seconds)

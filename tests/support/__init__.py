@@ -1,1 +1,1 @@
-"""What tests share: sound made in code, the real server as a child process, and a player that listens."""
+"""What tests share, and the only place where they do: CONTRIBUTING.md says what lies where."""
