@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import urljoin
@@ -26,7 +26,7 @@ from support.traces.log import endings, events
 from support.traces.processes import GONE_SECONDS, assert_no_process, processes_of, segmenters
 from support.traces.rows import rows
 from support.trouble.starts import given_up
-from support.trouble.traps import await_kill, trapped
+from support.trouble.traps import await_kill, run_into, trapped
 from support.wire.messages import new_id
 from support.wire.stream import StreamUpload
 
@@ -36,6 +36,7 @@ STORE = "streamsrv.jobs.sqlite:SqliteJobStore"
 STORAGE = "streamsrv.storage.local"
 SYNC = "streamsrv.files:_sync"
 
+# Each server dies at the next one, which it comes to with an upload of its own.
 NOT_ACCEPTED = {
     "after the job row": f"after {STORE}.submit",
     "after the last byte": "before streamsrv.storage.spool:Spool.end",
@@ -44,6 +45,11 @@ NOT_ACCEPTED = {
     "after the source's put": f"after {STORAGE}:LocalStorage.put_all uploads/",
     "before accept": f"before {STORE}.accept",
 }
+NOT_ACCEPTED_LIVE = {
+    "after the claim": f"after {STORE}.claim_upload",
+    "after the second segment's rows": f"after {STORE}.add_segments segment_00002",
+}
+# Each server dies at the next one, all in one job.
 ACCEPTED = {
     "after accept": f"after {STORE}.accept",
     "after the claim": "before streamsrv.jobs.attempt:Attempt.run",
@@ -57,40 +63,49 @@ ACCEPTED = {
 }
 # Of those, the ones that a live job meets in another state. The last segment races with the acceptance.
 LIVE = ("after accept", "between the last segment's put and its row", "before finish")
-KILLS = 20
+KILLS, MANY_KILLS = 6, 20
 
 
-@pytest.mark.parametrize("trap", NOT_ACCEPTED.values(), ids=NOT_ACCEPTED.keys())
-def test_upload_that_was_not_accepted_fails(trap: str, data_dir: Path, song: Path) -> None:
+def test_uploads_that_were_not_accepted_fail(data_dir: Path, song: Path) -> None:
     """A kill before the acceptance is recorded: no 200 was sent, the job ends Failed and its files go."""
-    job_id = new_id()
-    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC, late=True) as upload:
-        assert not upload.answered()
-        await_kill(server)
-    assert not rows(data_dir)[job_id].accepted
-    assert_fails_after_restart(data_dir, job_id)
+    sent = []
+    for name, trap in NOT_ACCEPTED.items():
+        sent.append(job_id := new_id())
+        with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC, late=True) as upload:
+            assert not upload.answered(), name
+            await_kill(server)
+        assert not rows(data_dir)[job_id].accepted, name
+    assert_fail_after_restart(data_dir, sent)
 
 
-@pytest.mark.parametrize("trap", [f"after {STORE}.claim_upload", f"after {STORE}.add_segments segment_00002"])
-def test_live_job_that_was_not_accepted_fails(trap: str, data_dir: Path, song: Path) -> None:
+def test_live_jobs_that_were_not_accepted_fail(data_dir: Path, song: Path) -> None:
     """A kill while a job works on an upload that still arrives: it ends Failed, and what it had published goes."""
-    job_id = new_id()
-    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC) as upload:
-        with suppress(OSError):  # it dies at any line
-            upload.go_live()
-            upload.trickle(hold_back=100)
-        await_kill(server)
-    assert rows(data_dir)[job_id].status == "Processing"
-    assert_fails_after_restart(data_dir, job_id)
+    sent = []
+    for name, trap in NOT_ACCEPTED_LIVE.items():
+        sent.append(job_id := new_id())
+        with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC) as upload:
+            with suppress(OSError):  # it dies at any line
+                upload.go_live()
+                upload.trickle(hold_back=100)
+            await_kill(server)
+        assert rows(data_dir)[job_id].status == "Processing", name
+    assert_fail_after_restart(data_dir, sent)
 
 
-@pytest.mark.parametrize("trap", ACCEPTED.values(), ids=ACCEPTED.keys())
-def test_accepted_job_is_completed(trap: str, data_dir: Path, song: Path) -> None:
-    """A kill after the acceptance: the job ends Completed, once, sounds as it should, and nothing it served changes."""
+def test_accepted_job_is_completed(data_dir: Path, song: Path) -> None:
+    """Killed at each step after the acceptance: it ends Completed, once, sounds as it should; what it served stays."""
     job_id = new_id()
-    with trapped(data_dir, trap) as server, StreamUpload(server, job_id, song, FLAC, late=True) as upload:
+    served: Mapping[str, str] = {}
+    first, *others = ACCEPTED.values()
+    with trapped(data_dir, first) as server, StreamUpload(server, job_id, song, FLAC, late=True) as upload:
         upload.answered()
         await_kill(server)
+    for trap in others:
+        run_into(data_dir, trap)
+        row = rows(data_dir)[job_id]
+        assert row.accepted
+        assert row.published.items() >= served.items(), trap
+        served = row.published
     assert_completes_after_restart(data_dir, job_id, song)
 
 
@@ -106,7 +121,7 @@ def test_accepted_live_job_is_completed(trap: str, data_dir: Path, song: Path) -
         assert_completes_after_restart(data_dir, job_id, song)
     else:
         assert not heard
-        assert_fails_after_restart(data_dir, job_id)
+        assert_fail_after_restart(data_dir, [job_id])
 
 
 def assert_completes_after_restart(data_dir: Path, job_id: str, song: Path) -> None:
@@ -120,11 +135,12 @@ def assert_completes_after_restart(data_dir: Path, job_id: str, song: Path) -> N
     assert before.status != "Completed" or rows(data_dir)[job_id] == before
 
 
-def assert_fails_after_restart(data_dir: Path, job_id: str) -> None:
+def assert_fail_after_restart(data_dir: Path, sent: Sequence[str]) -> None:
     with serving(data_dir) as server:
-        job = server.job(job_id)
-        assert (job["status"], job["error"]) == ("Failed", "The upload did not arrive completely.")
-        assert_gone(data_dir, job_id)
+        for job_id in sent:
+            job = server.job(job_id)
+            assert (job["status"], job["error"]) == ("Failed", "The upload did not arrive completely.")
+            assert_gone(data_dir, job_id)
         assert_clean(data_dir)
 
 
@@ -183,13 +199,14 @@ class Crowd:
 
 
 @pytest.mark.timeout(300)
-def test_twenty_kills_lose_nothing(data_dir: Path, song: Path) -> None:
-    """Killed at twenty random instants, a server that starts again completes all it accepted and fails the rest."""
+@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.thorough)])
+def test_kills_at_random_lose_nothing(data_dir: Path, song: Path, kills: int) -> None:
+    """Killed at random instants, a server that starts again completes all it accepted and fails the rest."""
     chance = random.Random(2)
     crowd = Crowd(song, chance)
     served: dict[str, dict[str, str]] = {}
     longest = max(0.9, 2 * upload_seconds(data_dir.with_name("quiet"), song))
-    for kill in range(KILLS):
+    for kill in range(kills):
         if kill % 5 == 4:
             kill_while_starting(data_dir, chance.uniform(0.1, 0.8))
         else:
@@ -215,7 +232,7 @@ def test_twenty_kills_lose_nothing(data_dir: Path, song: Path) -> None:
         completed = {job_id for job_id, end in ends.items() if end == "Completed"}
         outputs = data_dir / "files" / "hls"
         until(lambda: {path.name for path in outputs.iterdir()} == completed)
-    assert min(len(completed), len(ends) - len(completed)) >= KILLS // 4, "the kills came too early or too late"
+    assert min(len(completed), len(ends) - len(completed)) >= kills // 4, "the kills came too early or too late"
 
 
 def upload_seconds(data_dir: Path, song: Path) -> float:

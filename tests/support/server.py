@@ -100,6 +100,20 @@ def serving(
     program: tuple[str, ...] = ("-m", "streamsrv"),
 ) -> Iterator[Server]:
     """Start `python -m streamsrv serve` (or another `program`) and wait until it answers."""
+    with started(data_dir, *arguments, port=port, environment=environment, program=program) as server:
+        await_health(server)
+        yield server
+
+
+@contextmanager
+def started(
+    data_dir: Path,
+    *arguments: str,
+    port: int | None = None,
+    environment: Mapping[str, str] | None = None,
+    program: tuple[str, ...] = ("-m", "streamsrv"),
+) -> Iterator[Server]:
+    """The same for one that may never answer."""
     port = port or free_port()
     log = data_dir.parent / f"{data_dir.name}.log"
     argv = [*program, "serve", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data_dir), *arguments]
@@ -107,7 +121,6 @@ def serving(
     server = Server(f"http://127.0.0.1:{port}", child, data_dir, log)
     SERVING.add(child.pid)
     try:
-        await_health(server)
         yield server
     finally:
         server.stop()
