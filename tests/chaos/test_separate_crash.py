@@ -153,12 +153,12 @@ def test_a_song_survives_kills_before_its_first_segment(
     """Killed at one step after the other it begins anew each time, and is what it would have been."""
     studio, song = Studio(tmp_path), ""
     for trap in EARLY_TRAPS.values():
-        with studio.open(trap=trap) as server:
+        with studio.open(trap=trap, WORKERS__PROCESSES="1") as server:
             song = song or send_song(server, songs[0], model="watched")
             await_kill(server, seconds=100)
         assert not the_row(studio.data_dir).published
     before = studio.written
-    with studio.open() as server:
+    with studio.open(WORKERS__PROCESSES="1") as server:
         assert_same(made_of(server, song), undisturbed[0])
         assert Counter(studio.windows(before)) == Counter(undisturbed[0].windows)
         assert_clean(studio.data_dir)
@@ -175,7 +175,7 @@ def test_a_song_survives_kills_after_its_first_segment(
     had: dict[str, str] = {}
     for trap in LATE_TRAPS.values():
         before, done = studio.written, published_samples(studio.data_dir) if song else 0
-        with studio.open(trap=trap) as server:
+        with studio.open(trap=trap, WORKERS__PROCESSES="1") as server:
             song = song or send_song(server, songs[0], model="watched")
             await_kill(server, seconds=100)
         assert_goes_on(studio, before, done, undisturbed[0])
@@ -184,7 +184,7 @@ def test_a_song_survives_kills_after_its_first_segment(
         had = dict(published)
     assert len(had) == len(TRACKS) * (1 + SEGMENTS)
     before = studio.written
-    with studio.open() as server:
+    with studio.open(WORKERS__PROCESSES="1") as server:
         assert_same(made_of(server, song), undisturbed[0])
         assert not studio.windows(before)
         assert {name_of(path): digest for path, (digest, _) in served(server, song).items()} == had
@@ -215,7 +215,7 @@ def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], u
     had: dict[str, tuple[str, str]] = {}
     for stop in (signal.SIGKILL, signal.SIGTERM):
         before, done = studio.written, published_samples(studio.data_dir) if song else 0
-        with studio.open(port=port, window_seconds=0.4) as server:
+        with studio.open(port=port, window_seconds=0.4, WORKERS__PROCESSES="1") as server:
             port = int(server.url.rpartition(":")[2])
             song = song or send_song(server, songs[0], model="watched")
             if had:
@@ -232,7 +232,7 @@ def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], u
     stopped = the_row(studio.data_dir)
     assert (stopped.status, stopped.failures, stopped.restarts) == ("Pending", 0, 1)
     before, done = studio.written, published_samples(studio.data_dir)
-    with studio.open(port=port) as server:
+    with studio.open(port=port, WORKERS__PROCESSES="1") as server:
         assert_same(made_of(server, song), undisturbed[0])
         assert had.items() <= served(server, song).items()
         assert len(studio.windows(before)) == WINDOWS - first_window(done)

@@ -60,6 +60,8 @@ def song_environment(repo: Path, *, window_seconds: float = 0.5, **settings: str
         "STREAMSRV_SEPARATE__MODEL_REPO": str(repo),
         "STREAMSRV_SEPARATE__MODEL": "tiny",
         "STREAMSRV_SEPARATE__DEVICES": "cpu",
+        # Each process takes seconds to import torch.
+        "STREAMSRV_WORKERS__PROCESSES": "1",
         "HF_HUB_OFFLINE": "1",
         # The children find the classes above by their names.
         "PYTHONPATH": f"{WORLD}:{TESTS}",
