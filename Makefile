@@ -1,5 +1,8 @@
 # The two commands are `make serve` and `make test`; both set up what they need, and quickly the second time.
 
+# Python's compiled files are kept, whatever this shell says: some two hundred servers and processes read them in the tests.
+unexport PYTHONDONTWRITEBYTECODE
+
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -7,12 +10,16 @@ ARGS   ?=
 # What serving installs besides: separation needs Demucs and torch, which are large. Without: make serve EXTRAS=
 EXTRAS ?= separate
 
-# What takes seconds runs first and stops the rest where it fails. The rest is shared by a process for each core: a file
-# stays together, since its tests share what is dear to make, and folders of long files come first, so that the short
-# ones fill up the end.
+# What takes seconds runs first and stops the rest where it fails. The rest is shared by more processes than there are
+# cores, since many of these tests wait: a file stays together, since its tests share what is dear to make, and folders
+# of long files come first, so that the short ones fill up the end.
 QUICK_TESTS := tests/house tests/unit
-OTHER_TESTS := tests/acceptance tests/chaos tests/browser tests/http tests/tools
-SHARED      := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+OTHER_TESTS := tests/browser tests/chaos tests/acceptance tests/http tests/tools
+WORKERS     ?= $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 5 )))
+SHARED      := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# More of what other tests try: `make test` does without, `make test-all` runs it, too.
+SOME        := -m 'not thorough'
+SLOWEST     := --durations=20 --durations-min=0.5
 # What building and checking leave in a project's folder.
 BUILT       := build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
 # pytest's status where ARGS leave no test.
@@ -30,7 +37,7 @@ TRAIN_PROGRAMS := $(TRAIN_TEST_PROGRAMS) $(SOUNDFONTS)/FluidR3_GM.sf2=fluid-soun
 BENCH_PROGRAMS := ffmpeg=ffmpeg nginx=nginx-light wrk=wrk curl=curl
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test lint bench setup training test-training clean \
+.PHONY: help serve test test-all test-rest lint bench setup training test-training clean \
         system-serve system-test system-bench system-train system-train-test
 
 help: ## Show the targets
@@ -41,13 +48,23 @@ serve: system-serve $(VENV)/.serve static/vendor/hls.min.js ## Set up what is mi
 
 test: setup lint ## Set up what is missing and run the server's tests (ARGS="-k upload")
 ifeq (,$(findstring tests/,$(ARGS)))
-	@$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS)' $(ARGS); quick=$$?; \
+	@began=$$(date +%s); \
+	$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS)' $(SOME) $(ARGS); quick=$$?; \
 	case $$quick in 0|$(NO_TEST)) ;; *) exit $$quick;; esac; \
-	$(BIN)/python -m pytest -o 'testpaths=$(OTHER_TESTS)' $(SHARED) $(ARGS); others=$$?; \
+	$(BIN)/python -m pytest -o 'testpaths=$(OTHER_TESTS)' $(SOME) $(SHARED) $(SLOWEST) $(ARGS); others=$$?; \
+	echo "all tests took $$(( $$(date +%s) - began )) s"; \
 	if [ $$others = $(NO_TEST) ]; then exit $$quick; else exit $$others; fi
 else
 	@$(BIN)/python -m pytest $(ARGS)
 endif
+
+test-all: test test-rest ## Run all tests, with those that take longer and training's own
+
+test-rest: setup ## Run what make test leaves out (make test-all runs both)
+	@began=$$(date +%s); \
+	$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS) $(OTHER_TESTS)' -m thorough $(SHARED) $(SLOWEST) $(ARGS) && \
+	echo "the rest of the tests took $$(( $$(date +%s) - began )) s"
+	@$(MAKE) --no-print-directory test-training
 
 lint: $(VENV)/.test ## ruff, mypy and the import contracts
 	@$(BIN)/ruff check -q . && $(BIN)/ruff format -q --check . && $(BIN)/mypy && $(BIN)/lint-imports

@@ -24,7 +24,7 @@ CLIPBOARD = ["clipboard-read", "clipboard-write"]
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """One that separates one song at a time; the model `slow` takes a quarter of a second for a second."""
     folder = tmp_path_factory.mktemp("separating")
-    with song_server(folder, window_seconds=0.25, SEPARATE__SONGS="1") as server:
+    with song_server(folder, window_seconds=0.25, SEPARATE__SONGS="1", WORKERS__PROCESSES="2") as server:
         yield server
 
 
