@@ -135,6 +135,8 @@ class Ffmpeg:
         try:
             await self._tasks.__aexit__(None, None, None)
         finally:
+            if self._process.stdin is not None:
+                self._process.stdin.close()  # else it is open until the loop hears that nobody reads it
             await asyncio.shield(self._process.wait())
 
     async def read_lines(self, wait_seconds: float) -> list[str] | None:
