@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import FileChooser, Request, Route, expect
 from support.page.visit import WAIT_SECONDS
+from support.spread import thoroughly
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -46,7 +47,7 @@ async def show_every_state(visit) -> None:
     await expect(visit.page.locator(".job")).to_have_count(6)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", *thoroughly("dark")])
 async def test_axe_finds_nothing(open_page, tone, unique: str, scheme: str) -> None:
     """No violation with nothing there, a job in every state, menu, question and options open, and while it plays."""
     async with open_page(color_scheme=scheme, reduced_motion="reduce") as visit:
@@ -69,7 +70,7 @@ async def test_axe_finds_nothing(open_page, tone, unique: str, scheme: str) -> N
         assert await visit.violations() == []
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 2560])
+@pytest.mark.parametrize("width", [360, *thoroughly(768, 1280, 2560)])
 async def test_nothing_is_wider_than_the_window(open_page, width: int) -> None:
     """From a phone to a wide desk the page never scrolls sideways, and its buttons are there."""
     async with open_page(width=width) as visit:

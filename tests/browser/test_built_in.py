@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import expect
 from support.server import Server, serving
 from support.songs import music
+from support.spread import thoroughly
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -22,7 +23,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), *thoroughly((360, "dark"))])
 async def test_the_page_says_which_model_was_used_and_why(
     open_page, tmp_path: Path, unique: str, width: int, scheme: str
 ) -> None:

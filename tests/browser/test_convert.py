@@ -15,6 +15,7 @@ from playwright.async_api import Download, Locator, Route, expect
 from support import sound
 from support.deadline import eventually
 from support.page.visit import Gate
+from support.spread import thoroughly
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -318,7 +319,7 @@ async def test_the_form_converts_without_scripts(browser, server, tone, tmp_path
     await context.close()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["dark", *thoroughly("light")])
 async def test_axe_finds_nothing(open_page, tone, tmp_path: Path, unique: str, scheme: str) -> None:
     """No violation with nothing there, all options open, files in every state, and while one plays."""
     broken = tmp_path / f"{unique} broken.wav"
@@ -341,7 +342,7 @@ async def test_axe_finds_nothing(open_page, tone, tmp_path: Path, unique: str, s
         assert await visit.violations() == []
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 2560])
+@pytest.mark.parametrize("width", [360, *thoroughly(768, 1280, 2560)])
 async def test_nothing_is_wider_than_the_window(open_page, tone, tmp_path: Path, unique: str, width: int) -> None:
     """From a phone to a wide desk the task never scrolls sideways, with its options open and files in its list."""
     broken = tmp_path / f"{unique} broken {'with a long name ' * 8}.wav"

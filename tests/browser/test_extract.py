@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Locator, Request, Route, expect
 from support import sound
+from support.spread import thoroughly
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -531,7 +532,7 @@ async def test_tabs_by_keyboard(open_page) -> None:
         assert visit.page.url.endswith("/#extract")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", *thoroughly("dark")])
 async def test_axe_finds_nothing(open_page, film, unique: str, scheme: str) -> None:
     """No violation with nothing there, folders and options open, cards in several states, and while a segment plays."""
     settings = {"color_scheme": scheme, "reduced_motion": "reduce", "permissions": CLIPBOARD}
@@ -560,7 +561,7 @@ async def test_axe_finds_nothing(open_page, film, unique: str, scheme: str) -> N
         assert await visit.violations() == []
 
 
-@pytest.mark.parametrize("width", [360, 768, 1280, 2560])
+@pytest.mark.parametrize("width", [360, *thoroughly(768, 1280, 2560)])
 async def test_nothing_is_wider_than_the_window(open_page, film, unique: str, width: int) -> None:
     """From a phone to a wide desk the task never scrolls sideways, with everything open and long names in it."""
     long = f"{unique} {'with a long name ' * 8}"

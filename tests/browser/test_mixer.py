@@ -16,6 +16,7 @@ from playwright.async_api import expect
 from support import sound
 from support.page.mixer import NEW_MIX, RATE, RENDER
 from support.page.visit import CLOCK
+from support.spread import thoroughly
 
 from streamsrv.web.pages import Pages
 
@@ -508,7 +509,7 @@ async def test_what_cannot_be_decoded_is_said(visit) -> None:
     )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), *thoroughly((1280, "light"))])
 async def test_the_mixer_is_for_everybody(open_page, server, width: int, scheme: str) -> None:
     """No violation that axe can find, and nothing wider than the window, while it is separated and afterwards."""
     async with open_page(task="#separate", width=width, color_scheme=scheme, reduced_motion="reduce") as visit:

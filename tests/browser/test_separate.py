@@ -14,6 +14,7 @@ import pytest_asyncio
 from playwright.async_api import Locator, expect
 from support.server import Server
 from support.songs import music, song_server
+from support.spread import thoroughly
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -300,7 +301,7 @@ async def test_models_are_offered_in_words(visit) -> None:
     )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (360, "dark")])
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), *thoroughly((360, "dark"))])
 async def test_the_task_is_for_everybody(open_page, song, unique: str, width: int, scheme: str) -> None:
     """No violation that axe can find with cards, options and a question, and nothing wider than the window."""
     async with open_page(task="#separate", width=width, color_scheme=scheme, reduced_motion="reduce") as visit:

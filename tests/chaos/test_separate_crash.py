@@ -10,6 +10,7 @@ import pytest
 from support.deadline import until
 from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when
+from support.spread import thoroughly
 from support.traces.files import assert_clean, below
 from support.traces.log import events
 from support.traces.processes import assert_ended, assert_no_process, ffmpegs
@@ -124,7 +125,7 @@ def test_a_killed_worker_costs_a_window(
         remove(server, song)
 
 
-@pytest.mark.parametrize("mark", ["hls_segment_filename", "track.mp3", "f32le"], ids=["segments", "MP3", "decoder"])
+@pytest.mark.parametrize("mark", ["f32le", *thoroughly("hls_segment_filename", "track.mp3")])
 def test_a_killed_ffmpeg_is_our_own_fault(
     mark: str, hall: Studio, server: Server, songs: list[Path], undisturbed: list[Made]
 ) -> None:
@@ -209,6 +210,7 @@ def assert_goes_on(studio: Studio, before: int, done: int, expected: Made) -> No
     assert set(windows) <= expected.windows
 
 
+@pytest.mark.thorough
 def test_players_notice_nothing_of_restarts(tmp_path: Path, songs: list[Path], undisturbed: list[Made]) -> None:
     """Of servers that are killed or stopped each next one gives the same segments, under the same names."""
     studio, song, port = Studio(tmp_path), "", None

@@ -29,7 +29,7 @@ from support.wire.upload import connect
 pytestmark = pytest.mark.timeout(300)
 
 WINDOW_SECONDS = 0.1
-CROWD, CROWD_SECONDS = 8, 4
+CROWD, CROWD_SECONDS = 6, 3
 # Decoded, the song alone is twice as much as a process may grow by.
 LONG_SECONDS = 240
 GROWTH_KIB = 40 << 10
@@ -118,6 +118,7 @@ def together(began: list[Note], ended: list[Note]) -> float:
     return seconds
 
 
+@pytest.mark.thorough
 def test_an_urgent_song_overtakes(tmp_path: Path) -> None:
     """Once an urgent song is at its windows, one that came before it gets only what it leaves over."""
     studio = Studio(tmp_path)

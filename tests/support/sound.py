@@ -20,31 +20,13 @@ def tone(
 
 def decode(source: str | Path, *, channels: int | None = None) -> np.ndarray:
     """Decode a file or URL to int16 [samples, channels], exactly as ffmpeg as a player would."""
-    if channels is None:
-        channels = probe_channels(source)
-    argv = [
-        *FFMPEG,
-        "-i",
-        str(source),
-        "-map",
-        "0:a:0",
-        "-ac",
-        str(channels),
-        "-f",
-        "s16le",
-        "-c:a",
-        "pcm_s16le",
-        "pipe:1",
-    ]
-    raw = subprocess.run(argv, check=True, timeout=300, capture_output=True).stdout
-    return np.frombuffer(raw, dtype="<i2").reshape(-1, channels)
-
-
-def probe_channels(source: str | Path) -> int:
-    shown = ["-select_streams", "a:0", "-show_entries", "stream=channels", "-of", "csv=p=0"]
-    argv = ["ffprobe", "-loglevel", "error", *shown, str(source)]
-    output = subprocess.run(argv, check=True, timeout=60, capture_output=True, text=True).stdout
-    return int(output.split()[0].strip(","))
+    mixed = [] if channels is None else ["-ac", str(channels)]
+    # AU says first how many channels there are: ffmpeg needn't be asked before.
+    raw = ["-f", "au", "-c:a", "pcm_s16be", "pipe:1"]
+    argv = [*FFMPEG, "-i", str(source), "-map", "0:a:0", *mixed, *raw]
+    data = subprocess.run(argv, check=True, timeout=300, capture_output=True).stdout
+    begin, count = int.from_bytes(data[4:8]), int.from_bytes(data[20:24])
+    return np.frombuffer(data, ">i2", offset=begin).astype("<i2").reshape(-1, count)
 
 
 def loudest_hertz(samples: np.ndarray, rate: int) -> float:

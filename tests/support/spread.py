@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import pytest
 
 R = TypeVar("R", bound=Hashable)
 C = TypeVar("C", bound=Hashable)
@@ -29,3 +31,10 @@ def spread(rows: Mapping[R, Sequence[C]], *, in_row: int = 1, in_column: int = 1
             if count[column] < in_column:
                 take(row, column)
     return list(taken)
+
+
+def thoroughly(*values: Any) -> list[Any]:
+    """Parameters that `make test` leaves to `make test-all`; a tuple is one of several names."""
+    return [
+        pytest.param(*(value if isinstance(value, tuple) else (value,)), marks=pytest.mark.thorough) for value in values
+    ]

@@ -14,6 +14,7 @@ from demucs.hdemucs import HDemucs
 from demucs.htdemucs import HTDemucs
 from demucs.pretrained import get_model
 from support.models import SIX, save_bag, save_pickle, small_model
+from support.spread import thoroughly
 from torch import nn
 
 from streamsrv.errors import InternalError
@@ -102,7 +103,7 @@ def worst(ours: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.abs(ours - theirs).max())
 
 
-@pytest.mark.parametrize("seconds", [0.01, 0.4, 0.9999, 1.0, 1.0001, 1.3, 2.76, 20.0])
+@pytest.mark.parametrize("seconds", [0.01, 0.9999, 1.0, 1.0001, 2.76, *thoroughly(0.4, 1.3, 20.0)])
 def test_windows_make_the_whole(repo: Path, seconds: float) -> None:
     """A song of any length, in windows, gives what Demucs gives of the whole song."""
     song = song_of(seconds)
@@ -111,8 +112,14 @@ def test_windows_make_the_whole(repo: Path, seconds: float) -> None:
     assert np.abs(theirs).max() > 1000 * EXACT
 
 
-@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.5, 0.75])
-@pytest.mark.parametrize("name", ["plain", "time", "hybrid"])
+@pytest.mark.parametrize(
+    ("name", "overlap"),
+    [
+        *(("plain", 0.0), ("plain", 0.75), ("time", 0.1), ("hybrid", 0.5)),
+        *thoroughly(*((name, overlap) for name in ("time", "hybrid") for overlap in (0.0, 0.75))),
+        *thoroughly(("plain", 0.1), ("plain", 0.5), ("time", 0.5), ("hybrid", 0.1)),
+    ],
+)
 def test_any_overlap(repo: Path, name: str, overlap: float) -> None:
     """So it is with each overlap and each kind of model."""
     song = song_of(3.3)
@@ -138,7 +145,7 @@ def test_shifts_are_those_of_demucs(repo: Path, monkeypatch: pytest.MonkeyPatch)
         assert worst(streamed(spec_of(repo, name), song, silences=silences), theirs) <= EXACT
 
 
-@pytest.mark.parametrize("name", ["plain", "time", "unlike"])
+@pytest.mark.parametrize("name", ["plain", "unlike", *thoroughly("time")])
 def test_it_goes_on_bit_for_bit(repo: Path, name: str) -> None:
     """A song that is resumed anywhere gives the very bits that one run gives."""
     song, silences = song_of(2.9), leads("a5" * 32, 2, RATE)
@@ -154,7 +161,7 @@ def some_windows(batch: int, segment: int, channels: int = 2) -> tuple[np.ndarra
     return pieces, (*[Span(0, segment)] * (batch - 1), Span(segment // 3, segment // 2))
 
 
-@pytest.mark.parametrize("name", ["weighted", "time", "mixed"])
+@pytest.mark.parametrize("name", ["weighted", "time", *thoroughly("mixed")])
 def test_a_batch_is_what_its_windows_are(repo: Path, name: str) -> None:
     """Several windows at once give what they give one by one; of a row no more is touched than its window."""
     info = describe(spec_of(repo, name))
