@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.deadline import until
 from support.server import Server
-from support.songs import RATE, TRACKS, completed_song, music, send_song, song_when
+from support.songs import RATE, completed_song, music, send_song, song_when
 from support.spread import thoroughly
 from support.traces.files import assert_clean, below
 from support.traces.log import events
@@ -17,7 +17,7 @@ from support.traces.processes import assert_ended, assert_no_process, ffmpegs
 from support.traces.rows import Row, rows
 from support.tracks import Made, assert_same, has_segments, made_of, remove, served
 from support.trouble.traps import await_kill
-from support.trouble.watched import Studio, plan
+from support.trouble.watched import TRACKS, Studio, plan
 
 # Servers that load models one after the other.
 pytestmark = pytest.mark.timeout(300)
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.timeout(300)
 STORE = "streamsrv.jobs.sqlite:SqliteJobStore"
 POOL = "streamsrv.workers.pool:DevicePool"
 PUT = "streamsrv.storage.local:LocalStorage.put_all"
-SONG_SECONDS, SEGMENT_SECONDS, SEGMENTS = 20, 6, 4
+SONG_SECONDS, SEGMENT_SECONDS, SEGMENTS = 14, 6, 3
 WINDOWS = plan(SONG_SECONDS).count
 
 # Each server dies at the next one, all in one song.
@@ -44,7 +44,7 @@ LATE_TRAPS = {
 
 @pytest.fixture(scope="module")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Songs of four segments, none like another."""
+    """Songs of three segments, none like another."""
     folder = tmp_path_factory.mktemp("songs")
     return [music(folder / f"{number}.flac", seconds=SONG_SECONDS, seed=number) for number in range(2)]
 
@@ -71,6 +71,7 @@ def undisturbed(hall: Studio, server: Server, songs: list[Path]) -> list[Made]:
         sent = send_song(server, song, model="watched")
         completed_song(server, sent)
         made.append(made_of(server, sent, hall.windows(before)))
+        assert tuple(made[-1].wavs) == TRACKS
         assert len(hall.windows(before)) == len(made[-1].windows) == WINDOWS
         remove(server, sent)
     assert not made[0].windows & made[1].windows
