@@ -21,10 +21,10 @@ from support.server import Server
 from support.songs import RATE, TRACKS, completed_song, get_song, music, send_song, song_server, track_bytes, tracks_of
 from support.sound import FFMPEG, decode
 
-SECONDS = 45.3
+SECONDS = 33.3
 SAMPLES = round(SECONDS * RATE)
 WINDOW_SECONDS = 0.4
-SEGMENTS = 8
+SEGMENTS = 6
 
 
 @dataclass
@@ -56,7 +56,7 @@ def watched(server: Server, file: Path) -> Watched:
     seen.master = first_reply(master_url(server, seen.song)).text
     seen.first_share = get_song(server, seen.song)["progress"]
     while not seen.songs or seen.songs[-1]["completed_at"] is None:
-        seen.songs.append(get_song(server, seen.song))
+        seen.songs.append(until(lambda: changed_song(server, seen)))
         for track in TRACKS:
             reply = get(playlist_url(server, seen.song, track))
             seen.playlists[track].append(reply.text)
@@ -65,6 +65,12 @@ def watched(server: Server, file: Path) -> Watched:
                 seen.early[first] = get(first).content
     assert seen.songs[-1]["status"] == "Completed", seen.songs[-1]
     return seen
+
+
+def changed_song(server: Server, seen: Watched) -> dict[str, Any] | None:
+    """The song once it isn't as it was seen last."""
+    found = get_song(server, seen.song)
+    return found if found not in seen.songs[-1:] else None
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,14 @@ from typing import Any, TypeVar, overload
 T = TypeVar("T")
 
 WAIT_SECONDS = 40.0
-_PAUSE_SHARE, _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.001, 0.05
+# A look is a request to a server as a rule, which costs both sides milliseconds.
+_PAUSE_SHARE, _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.05, 0.02, 0.1
+_SHORTEST_LOOP_PAUSE_SECONDS = 0.005
 
 
 def until(found: Callable[[], T | None], *, seconds: float = WAIT_SECONDS, what: Callable[[], object] = str) -> T:
     """Ask again and again until the answer is true, and give it. `what` says how things stand when it never is."""
-    pauses = _pauses(seconds, what)
+    pauses = _pauses(_SHORTEST_PAUSE_SECONDS, seconds, what)
     while not (answer := found()):
         time.sleep(next(pauses))
     return answer
@@ -30,7 +32,7 @@ async def eventually(
     found: Callable[[], Any], *, seconds: float = WAIT_SECONDS, what: Callable[[], object] = str
 ) -> Any:
     """As `until`, for what happens in this event loop; the answer may be awaited, too."""
-    pauses = _pauses(seconds, what)
+    pauses = _pauses(_SHORTEST_LOOP_PAUSE_SECONDS, seconds, what)
     while not (answer := await _answer(found)):
         await asyncio.sleep(next(pauses))
     return answer
@@ -41,9 +43,9 @@ async def _answer(found: Callable[[], Any]) -> Any:
     return await answer if isawaitable(answer) else answer
 
 
-def _pauses(seconds: float, what: Callable[[], object]) -> Iterator[float]:
+def _pauses(shortest: float, seconds: float, what: Callable[[], object]) -> Iterator[float]:
     """How long to wait before the next look: the longer it has been waited for, the longer, up to the deadline."""
     began = time.monotonic()
     while (waited := time.monotonic() - began) < seconds:
-        yield min(max(_SHORTEST_PAUSE_SECONDS, _PAUSE_SHARE * waited), _LONGEST_PAUSE_SECONDS)
+        yield min(max(shortest, _PAUSE_SHARE * waited), _LONGEST_PAUSE_SECONDS)
     raise AssertionError(f"not within {seconds:g} s: {what()}")
