@@ -17,6 +17,8 @@ QUICK_TESTS := tests/house tests/unit
 OTHER_TESTS := tests/browser tests/chaos tests/acceptance tests/http tests/tools
 WORKERS     ?= $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 5 )))
 SHARED      := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+# In the whole browser, too, with all that people have of it.
+PLAYING_TESTS := tests/browser/test_playing.py tests/browser/test_mixer.py tests/browser/test_heard_stems.py
 # More of what other tests try: `make test` does without, `make test-all` runs it, too.
 SOME        := -m 'not thorough'
 SLOWEST     := --durations=20 --durations-min=0.5
@@ -29,7 +31,7 @@ NO_TEST     := 5
 # libatomic is what the Node.js inside playwright needs. Training's tests do with the smaller soundfont.
 SOUNDFONTS     := /usr/share/sounds/sf2
 SERVE_PROGRAMS := ffmpeg=ffmpeg
-TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium node=nodejs npm=npm curl=curl \
+TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium chromium-headless-shell=chromium-headless-shell node=nodejs npm=npm curl=curl \
                   libatomic.so.1=libatomic1
 TRAIN_TEST_PROGRAMS := ffmpeg=ffmpeg fluidsynth=fluidsynth espeak-ng=espeak-ng \
                   $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont
@@ -63,6 +65,7 @@ test-all: test test-rest ## Run all tests, with those that take longer and train
 test-rest: setup ## Run what make test leaves out (make test-all runs both)
 	@began=$$(date +%s); \
 	$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS) $(OTHER_TESTS)' -m thorough $(SHARED) $(SLOWEST) $(ARGS) && \
+	STREAMSRV_CHROMIUM=/usr/bin/chromium $(BIN)/python -m pytest $(PLAYING_TESTS) $(SHARED) $(ARGS) && \
 	echo "the rest of the tests took $$(( $$(date +%s) - began )) s"
 	@$(MAKE) --no-print-directory test-training
 

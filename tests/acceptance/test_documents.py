@@ -22,6 +22,7 @@ import requests
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 from support.checkout import ROOT
 from support.neighbours.answering import Answer, Asked, answering
+from support.page.chromium import CHROMIUM, FLAGS
 from support.player import play
 from support.server import Server, free_port, serving
 from support.snippets import claim_port, read_snippets
@@ -36,11 +37,6 @@ JOB_ID = "550e8400-e29b-41d4-a716-446655440000"
 UNKNOWN_ID = "650e8400-e29b-41d4-a716-446655440000"
 FAILED_ID = "750e8400-e29b-41d4-a716-446655440000"
 SECONDS, HERTZ, RATE = 14.0, 523.0, 44100
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-FLAGS += ["--disable-component-update", "--disable-sync", "--mute-audio"]
-FLAGS += ["--autoplay-policy=no-user-gesture-required"]
 
 
 @pytest.fixture(scope="module")

@@ -13,23 +13,11 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
+from support.page.chromium import CHROMIUM, FLAGS
 from support.page.visit import WAIT_SECONDS, Server, Visit
 from support.server import serving
 from support.wire.link import Link, linked
 from support.wire.messages import closed, file_part, new_id
-
-CHROMIUM = "/usr/bin/chromium"
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--mute-audio",
-    "--autoplay-policy=no-user-gesture-required",
-]
 
 
 @pytest.fixture(scope="session")

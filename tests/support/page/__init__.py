@@ -1,1 +1,1 @@
-"""The page in a browser: a `visit`, and what the `mixer` gives to hear."""
+"""The page in a browser: which one (`chromium`), a `visit`, and what the `mixer` gives to hear."""
