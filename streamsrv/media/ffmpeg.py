@@ -135,9 +135,15 @@ class Ffmpeg:
         try:
             await self._tasks.__aexit__(None, None, None)
         finally:
-            if self._process.stdin is not None:
-                self._process.stdin.close()  # else it is open until the loop hears that nobody reads it
+            self._drop_input()
             await asyncio.shield(self._process.wait())
+
+    def _drop_input(self) -> None:
+        """What the child, which is gone, hasn't taken: else its pipe is open until the loop hears that nobody reads."""
+        if self._process.stdin is not None:
+            pipe = self._process.stdin.transport
+            if not pipe.is_closing() or pipe.get_write_buffer_size():
+                pipe.abort()
 
     async def read_lines(self, wait_seconds: float) -> list[str] | None:
         """Lines of standard output since the last call; waits for one at most so long; None when there is no more."""
