@@ -26,6 +26,9 @@ from streamsrv.web.uploads import FilePart, Form
 
 log = structlog.get_logger()
 
+# What has come by then is begun as a whole: a second encoder for it would be work for nothing.
+_PATIENCE_SECONDS = 0.1
+
 
 class Slots:
     """Encoders at the same time: `whole` for files that are all there, `live` for those that still arrive."""
@@ -162,14 +165,18 @@ class Conversion:
 
     async def _is_as_described(self) -> bool:
         """Does the whole file show what was seen of it in order? Tags at its end can't be seen from a pipe."""
+        if self._described is None:
+            return False
         try:
             return await describe(self._workshop.tools, self._opened().path) == self._described
         except Problem:
             return False  # the whole file decides
 
     async def _convert_growing(self, spool: Spool, form: Format) -> Converted | None:
-        """Encode the upload as it grows; None where that failed, and the whole file has to decide."""
+        """Encode the upload as it grows; None where that failed, or came at once: then the whole file decides."""
         try:
+            if not await spool.still_grows(_PATIENCE_SECONDS):
+                return None
             folder = await self._live_files.enter_async_context(
                 self._workshop.storage.scratch(f"convert.{self._id}.live")
             )

@@ -128,6 +128,13 @@ class Spool:
             offset += len(data)
             yield data
 
+    async def still_grows(self, seconds: float) -> bool:
+        """Wait so long at most for the end; say whether more is to come. Raises as `append`."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._until(lambda: self.ended)
+        return not self.ended
+
     def _check(self) -> None:
         if self.aborted:
             raise SpoolAborted

@@ -38,6 +38,7 @@ from support.wire.messages import (
 )
 
 from streamsrv.media.formats import FORMATS
+from streamsrv.media.sniff import HEAD_BYTES
 
 Client = TestClient[Any, Any]
 Start = Callable[..., Awaitable[Client]]
@@ -562,6 +563,18 @@ async def test_other_content_types_are_refused(start: Start, small: bytes) -> No
         async with client.post("/convert?format=wav", data=small, headers=headers) as reply:
             answer = await read(reply)
         assert (answer.status, answer.problem["type"]) == (415, "/problems/wrong-content-type")
+
+
+async def test_what_comes_at_once_is_encoded_once(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is there in a moment is encoded as a whole: nobody begins with its first bytes, for nothing."""
+
+    async def begin(*_arguments: object) -> None:
+        raise AssertionError("it was begun while it arrived")
+
+    monkeypatch.setattr("streamsrv.convert.upload.growing_material", begin)
+    source = tone(folder / "at_once.flac", seconds=20)
+    assert source.stat().st_size > HEAD_BYTES
+    assert (await convert(await start(), source, format="flac")).status == 200
 
 
 async def test_other_methods_are_refused(start: Start) -> None:
