@@ -1,11 +1,10 @@
 """What the command line says of models, devices and the secret of callbacks."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from support import commands
+from support.commands import Done
 from support.models import tiny_repo
 
 EX_CONFIG = 78
@@ -16,19 +15,14 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_repo(tmp_path_factory.mktemp("models"))
 
 
-def run(
-    *words: str, cache: Path | None = None, online: bool = False, **settings: str
-) -> subprocess.CompletedProcess[str]:
+def run(*words: str, cache: Path | None = None, online: bool = False, **settings: str) -> Done:
     variables = {
         "HF_HUB_OFFLINE": str(int(not online)),
         **{f"STREAMSRV_{name}": value for name, value in settings.items()},
     }
     if cache is not None:
         variables |= {"HF_HUB_CACHE": str(cache), "TORCH_HOME": str(cache)}
-    argv = [sys.executable, "-m", "streamsrv", *words]
-    return subprocess.run(
-        argv, env={**os.environ, **variables}, capture_output=True, check=False, text=True, timeout=100
-    )
+    return commands.run(*words, variables=variables)
 
 
 class TestModels:

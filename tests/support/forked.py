@@ -67,9 +67,10 @@ class Launcher:
         self._started: queue.Queue[ForkedChild] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
 
-    def fork(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> ForkedChild:
-        """Run what `python *argv` would, all that it says at the end of the file `log`."""
-        order = {"argv": list(argv), "environment": dict(environment), "log": str(log)}
+    def fork(self, argv: Sequence[str], environment: Mapping[str, str], output: Path, errors: Path) -> ForkedChild:
+        """Run what `python *argv` would; what it writes goes to the ends of these files, which may be one."""
+        words = {"argv": list(argv), "environment": dict(environment)}
+        order = {**words, "output": str(output), "errors": str(errors)}
         with self._asking:
             self._socket.sendall(json.dumps(order).encode() + b"\n")
             return self._started.get(timeout=_FORK_SECONDS)

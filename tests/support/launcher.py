@@ -65,9 +65,9 @@ def run(order: Order) -> None:
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]
-    with open(order["log"], "ab") as log:  # noqa: PTH123 - as little as can be is done here
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+    for descriptor, name in ((1, "output"), (2, "errors")):
+        with open(order[name], "ab") as file:  # noqa: PTH123 - as little as can be is done here
+            os.dup2(file.fileno(), descriptor)
     program, *arguments = order["argv"]
     if program == "-m":
         module, *arguments = arguments

@@ -130,7 +130,7 @@ def started(
 def start(argv: Sequence[str], environment: Mapping[str, str], log: Path) -> Child:
     """Start `python *argv`, whose words go to `log`: forked, where that comes to the same."""
     if can_fork(argv, environment):
-        return launcher().fork(argv, environment, log)
+        return launcher().fork(argv, environment, log, log)
     with log.open("ab") as output:
         return subprocess.Popen([sys.executable, *argv], stdout=output, stderr=output, env=environment)
 
