@@ -57,7 +57,7 @@ def models_when(server: Server, wanted: Callable[[dict[str, Any]], bool]) -> Non
 def test_an_empty_machine_without_a_hub(start: Start, tmp_path: Path) -> None:
     """The first song has its stems at once, by the built-in model, and its status says so and why."""
     with start() as server:
-        song = send_song(server, music(tmp_path / "song.mp3", seconds=20))
+        song = send_song(server, music(tmp_path / "song.mp3", seconds=9))
         told = ended_song(server, song, seconds=STEMS_SECONDS)
         assert (told["status"], told["model"]) == ("Completed", "streamsrv-small")
         assert told["model_reason"] == "htdemucs is being downloaded; used the small built-in model"

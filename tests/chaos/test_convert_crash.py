@@ -12,6 +12,7 @@ import pytest
 from support.deadline import until
 from support.server import Server, serving
 from support.sound import tone
+from support.spread import thoroughly
 from support.traces.files import leftovers
 from support.traces.log import events, no_fault_logged
 from support.traces.processes import GONE_SECONDS, assert_no_process, converters, processes_of
@@ -137,7 +138,7 @@ def what_the_server_started(server: Server, _conversion: Conversion) -> int:
 
 
 @each_encoding
-@pytest.mark.parametrize("victim", [the_encoder, what_the_server_started], ids=name_of)
+@pytest.mark.parametrize("victim", [the_encoder, *thoroughly(what_the_server_started)], ids=name_of)
 def test_killed_encoder_is_a_500(
     stage: Stage, victim: Callable[[Server, Conversion], int], server: Server, slow_song: Path
 ) -> None:
@@ -161,7 +162,7 @@ def test_encoder_that_is_told_to_stop_is_a_500(number: signal.Signals, server: S
 
 
 @each_stage
-@pytest.mark.parametrize("leave", [Conversion.leave, Conversion.reset], ids=["closes", "resets"])
+@pytest.mark.parametrize("leave", [Conversion.reset, *thoroughly(Conversion.leave)], ids=["resets", "closes"])
 def test_client_that_leaves_takes_all_along(
     stage: Stage, leave: Callable[[Conversion], None], server: Server, slow_song: Path
 ) -> None:

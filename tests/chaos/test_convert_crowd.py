@@ -13,6 +13,7 @@ import pytest
 import requests
 from support.server import Server, serving
 from support.sound import decode, tone
+from support.spread import thoroughly
 from support.traces.log import no_fault_logged
 from support.traces.processes import GONE_SECONDS, processes_of, program_of, resident_kib
 from support.traces.tidy import assert_tidy
@@ -54,7 +55,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("environment", "encoders", "places"), [({}, (os.cpu_count() or 1) + 4, 64), (FEW, 4, 16)], ids=["default", "few"]
+    ("environment", "encoders", "places"), [({}, (os.cpu_count() or 1) + 4, 64), *thoroughly((FEW, 4, 16))]
 )
 def test_hundred_clients_at_once(
     environment: Mapping[str, str], encoders: int, places: int, data_dir: Path, sources: list[Path], song: Path

@@ -78,7 +78,7 @@ def films(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def long_film(films: list[Path]) -> Path:
     """Minutes, which a worker decodes for a while, and AAC's encoder works on for seconds."""
-    return tone(films[0].with_name("long.flac"), seconds=180)
+    return tone(films[0].with_name("long.flac"), seconds=120)
 
 
 def extracting(

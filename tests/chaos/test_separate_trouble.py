@@ -81,6 +81,7 @@ def running_job(server: Server) -> str:
     return job
 
 
+@pytest.mark.thorough
 def test_a_crowd_of_songs_on_two_workers(tmp_path: Path) -> None:
     """Each worker loads the model once, both work all the time, and who came first is served first."""
     studio = Studio(tmp_path)
@@ -241,6 +242,7 @@ def stalled(server: Server, path: str) -> socket.socket:
     return client
 
 
+@pytest.mark.thorough
 def test_a_song_that_changes_is_measured_anew(tmp_path: Path, song: Path, short: Path) -> None:
     """A file that isn't what was measured is our own fault, and tried again; one that is gone for good is Failed."""
     studio = Studio(tmp_path)
