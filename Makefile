@@ -10,12 +10,13 @@ ARGS   ?=
 # What serving installs besides: separation needs Demucs and torch, which are large. Without: make serve EXTRAS=
 EXTRAS ?= separate
 
-# What takes seconds runs first and stops the rest where it fails. The rest is shared by more processes than there are
+# What takes seconds runs first and stops the rest where it fails. The rest is shared by two processes more than there are
 # cores, since many of these tests wait: a file stays together, since its tests share what is dear to make, and folders
 # of long files come first, so that the short ones fill up the end.
 QUICK_TESTS := tests/house tests/unit
 OTHER_TESTS := tests/browser tests/chaos tests/acceptance tests/http tests/tools
-WORKERS     ?= $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 1 : 5 )))
+WORKERS     ?= $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) + 2 : 5 )))
+QUICKLY     := -n $(shell echo $$(( $$(nproc) < 4 ? $$(nproc) : 4 )))
 SHARED      := -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 # In the whole browser, too, with all that people have of it.
 PLAYING_TESTS := tests/browser/test_playing.py tests/browser/test_mixer.py tests/browser/test_heard_stems.py
@@ -52,7 +53,7 @@ serve: system-serve $(VENV)/.serve static/vendor/hls.min.js ## Set up what is mi
 test: setup lint ## Set up what is missing and run the server's tests (ARGS="-k upload")
 ifeq (,$(findstring tests/,$(ARGS)))
 	@began=$$(date +%s); \
-	$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS)' $(SOME) $(ARGS); quick=$$?; \
+	$(BIN)/python -m pytest -o 'testpaths=$(QUICK_TESTS)' $(SOME) $(QUICKLY) $(ARGS); quick=$$?; \
 	case $$quick in 0|$(NO_TEST)) ;; *) exit $$quick;; esac; \
 	$(BIN)/python -m pytest -o 'testpaths=$(OTHER_TESTS)' $(SOME) $(SHARED) $(SLOWEST) $(ARGS); others=$$?; \
 	echo "all tests took $$(( $$(date +%s) - began )) s"; \

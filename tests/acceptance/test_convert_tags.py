@@ -301,7 +301,7 @@ def test_a_large_cover_arrives_in_pieces(server: Server, tmp_path: Path, suffix:
         assert_whole(made, song)
 
 
-@pytest.mark.parametrize("suffix", ["ogg", "opus", "mka"])
+@pytest.mark.parametrize("suffix", ["ogg", *thoroughly("opus", "mka")])
 def test_a_cover_in_other_formats_costs_nothing(server: Server, tmp_path: Path, suffix: str) -> None:
     """Ogg holds a cover in a tag and Matroska as an attachment: the sound comes back whole, the picture as it was."""
     cover = picture(tmp_path, "png")
@@ -364,7 +364,7 @@ def bad_pictures(folder: Path) -> dict[str, tuple[str, bytes]]:
 
 
 @pytest.mark.parametrize("first", [0, *thoroughly(1)], ids=["some", "rest"])
-@pytest.mark.parametrize("suffix", ["mp3", "flac"])
+@pytest.mark.parametrize("suffix", ["mp3", *thoroughly("flac")])
 def test_a_bad_picture_never_costs_the_sound(server: Server, tmp_path: Path, suffix: str, first: int) -> None:
     """Whatever is where a cover should be, all of the sound and its tags come back, sent in either order."""
     song = make(tmp_path / f"song.{suffix}", BARE.get(suffix, "-bitexact"))
@@ -449,7 +449,7 @@ UNUSUAL_TAGS: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 
 
-@pytest.mark.parametrize("place", UNUSUAL_TAGS)
+@pytest.mark.parametrize("place", [*list(UNUSUAL_TAGS)[::2], *thoroughly(*list(UNUSUAL_TAGS)[1::2])])
 def test_tags_in_unusual_places_are_seen(server: Server, tmp_path: Path, place: str) -> None:
     """Tags behind the sound aren't seen while it arrives: that is noticed, and they come along all the same."""
     suffix, add = UNUSUAL_TAGS[place]

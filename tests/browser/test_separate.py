@@ -217,6 +217,7 @@ async def test_the_same_song_is_not_separated_twice(visit, song, unique: str) ->
     await expect(visit.card(unique).locator(".job-chip").first).to_have_text("tiny")
 
 
+@pytest.mark.thorough
 async def test_copies_that_fail_at_once_all_say_so(visit, song, unique: str) -> None:
     """The same file twice at a time, each of them over before its answer is read: no card waits for ever."""
     one, two = song(seconds=2), song(seconds=2).with_name(f"{unique} copy.flac")
@@ -227,7 +228,7 @@ async def test_copies_that_fail_at_once_all_say_so(visit, song, unique: str) -> 
     await expect(failed.locator(".job-facts")).to_have_text(re.compile(r"^[A-Z].+\.$"), timeout=60_000)
 
 
-@pytest.mark.parametrize("is_retried", [False, True])
+@pytest.mark.parametrize("is_retried", [True, *thoroughly(False)])
 async def test_an_answer_from_before_it_was_sent_is_no_news(visit, song, unique: str, is_retried: bool) -> None:
     """A song that was cancelled and is sent again is on its way, whatever an answer that took long says of it."""
     page, file = visit.page, song(seconds=100)
