@@ -85,6 +85,7 @@ def test_who_insists_is_told(start: Start, tmp_path: Path) -> None:
         assert "python -m streamsrv models pull htdemucs" in told["error"]
 
 
+@pytest.mark.thorough
 def test_damaged_weights_stop_nobody(start: Start, tmp_path: Path) -> None:
     """Where htdemucs's files are here but damaged, songs get the built-in model soon after the start, and say why."""
     checkpoints = tmp_path / "home" / "t" / "hub" / "checkpoints"

@@ -220,6 +220,7 @@ def dull(sound: np.ndarray) -> np.ndarray:
     return np.convolve(sound[:, 0].astype(float), np.ones(32) / 32, "same")
 
 
+@pytest.mark.thorough
 def test_two_servers_make_the_same_bytes(
     server: Server, watched: Watched, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -455,6 +455,7 @@ async def test_links_and_commands_are_copied(visit, film, unique: str) -> None:
     assert f"/status/{await card.get_attribute('data-id')}" in reply.stdout
 
 
+@pytest.mark.thorough
 async def test_progress_comes_by_events(visit, film, unique: str) -> None:
     """A running extraction is followed by server-sent events, not only by asking again and again."""
     visit.expect_error("v1/extract/jobs|ERR_FAILED")

@@ -53,6 +53,7 @@ def level(samples: np.ndarray, part: slice) -> float:
     return float(10 * np.log10(np.mean(samples[part] ** 2) + 1e-12))
 
 
+@pytest.mark.thorough
 async def test_drums_are_heard_in_drums(open_page, server, song: Path) -> None:
     """Alone, each stem of drums and a voice sounds where its own player plays, and is far below that where only
     the other one does.

@@ -316,6 +316,7 @@ def assert_begins_at(played: np.ndarray, samples: np.ndarray, *, start: int) -> 
     assert np.abs(played[lead + fade :] - expected[fade : len(played) - lead]).max() < 1e-4
 
 
+@pytest.mark.thorough
 async def test_it_waits_at_the_edge_and_goes_on(visit) -> None:
     """A song that is still separated plays up to its edge, says that it waits, and goes on by itself from there."""
     page = visit.page
@@ -423,6 +424,7 @@ async def test_volumes_are_in_decibels(visit) -> None:
     assert await visit.page.evaluate(plan) == [pytest.approx(0.5012, abs=1e-4), 1, 0]
 
 
+@pytest.mark.thorough
 async def test_a_loop_is_marked_on_the_rail(visit) -> None:
     """From here to here it goes round; a loop that is over plays on."""
     page = visit.page

@@ -61,6 +61,7 @@ async def test_a_song_plays_while_it_is_still_being_sent(visit, slow_upload, ton
     assert await visit.audio("error") is None
 
 
+@pytest.mark.thorough
 async def test_the_page_plays_what_it_is_still_sending_itself(visit, tone, unique: str) -> None:
     """The page names its uploads, so that its own slow upload can be heard before it is through."""
     file = tone(f"{unique}.wav", seconds=120)
@@ -74,6 +75,7 @@ async def test_the_page_plays_what_it_is_still_sending_itself(visit, tone, uniqu
     await visit.state(unique, "ready")
 
 
+@pytest.mark.thorough
 async def test_an_hour_long_song_plays_before_its_job_is_done(visit, tmp_path: Path, unique: str) -> None:
     """The page plays the first seconds of an hour while most of it is still to be encoded."""
     file = await asyncio.to_thread(sound.tone, tmp_path / f"{unique}.flac", seconds=3600, channels=1)

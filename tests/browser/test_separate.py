@@ -126,6 +126,7 @@ async def test_what_is_cancelled_stops_playing(visit, song, unique: str) -> None
     await expect(page.locator("#mixer")).to_be_hidden()
 
 
+@pytest.mark.thorough
 async def test_songs_wait_for_their_turn(visit, song, unique: str) -> None:
     """Several at once: one is separated, the others say their place; what was cancelled can be sent again."""
     page = visit.page

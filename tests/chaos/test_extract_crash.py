@@ -208,6 +208,7 @@ def test_an_extraction_survives_kills(data_dir: Path, films: list[Path], undistu
     assert len(kept_files(data_dir)) == 1
 
 
+@pytest.mark.thorough
 def test_a_kill_during_encoding(
     data_dir: Path, films: list[Path], long_film: Path, undisturbed: dict[str, bytes]
 ) -> None:
@@ -298,6 +299,7 @@ def decoding(server: Server) -> tuple[int, int] | None:
     return None
 
 
+@pytest.mark.thorough
 def test_an_extraction_waits_while_the_server_is_restarted(
     data_dir: Path, films: list[Path], long_film: Path, undisturbed: dict[str, bytes]
 ) -> None:

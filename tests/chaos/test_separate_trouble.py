@@ -137,6 +137,7 @@ def test_an_urgent_song_overtakes(tmp_path: Path) -> None:
     assert len(between(overtaking, windows_of(began, 0.3))) < len(overtaking) / 2
 
 
+@pytest.mark.thorough
 def test_a_deadly_model_harms_nobody_else(studio: Studio, server: Server, song: Path, short: Path) -> None:
     """A song that kills whatever works on it is Failed, in words; others don't even start anew, nor does the server."""
     before = studio.written
@@ -176,6 +177,7 @@ def test_cancelled_while_loading(studio: Studio, server: Server, song: Path, sho
     assert_works(server, short)
 
 
+@pytest.mark.thorough
 def test_cancelled_while_measuring(server: Server, endless: Path, short: Path) -> None:
     """A song that is being heard through ends Cancelled at once, and nobody hears it to its end."""
     sent = send_song(server, endless, model="tiny")

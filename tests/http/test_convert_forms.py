@@ -104,7 +104,7 @@ def sounds(service: Service, tmp_path_factory: pytest.TempPathFactory) -> list[S
     return found
 
 
-@settings(max_examples=25, deadline=None, phases=WITHOUT_SHRINKING)
+@settings(max_examples=12, deadline=None, phases=WITHOUT_SHRINKING)
 @given(
     longer=st.booleans(),
     order=st.permutations([*OPTIONS, "file"]),
@@ -161,7 +161,7 @@ NAMES = (
 )
 
 
-@settings(max_examples=25, deadline=None, phases=WITHOUT_SHRINKING)
+@settings(max_examples=12, deadline=None, phases=WITHOUT_SHRINKING)
 @example(name=b"")
 @example(name=b"../../etc/passwd.wav")
 @example(name=as_browsers_write('a"b\r\nSet-Cookie: c\\d.wav'))
