@@ -25,6 +25,7 @@ from streamsrv.media.tools import FfmpegTools
 from streamsrv.web.cors import allow_origins
 from streamsrv.web.events import close_events_at_shutdown
 from streamsrv.web.health import health
+from streamsrv.web.methods import answer_options
 from streamsrv.web.pages import Pages
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
@@ -89,6 +90,7 @@ def _application(
     app = web.Application()
     name_requests(app)
     answer_problems(app)
+    answer_options(app)
     close_events_at_shutdown(app)
     app.router.add_routes(routes)
     allow_origins(app, origins)

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from streamsrv.errors import BadParameter, BadRequest, TooLarge, UploadTimeout, WrongContentType
+from streamsrv.web.names import did_you_mean
 from streamsrv.web.uploads import invite
 
 M = TypeVar("M", bound=BaseModel)
@@ -169,8 +170,11 @@ def _explain(error: ValidationError, model: type[BaseModel]) -> BadRequest:
     unknown = [mistake["loc"] for mistake in mistakes if mistake["type"] == "extra_forbidden"]
     if unknown:
         names = ", ".join(_path(where) for where in unknown[:_SHOWN_NAMES])
-        known = f" There are: {', '.join(_names(model))}." if any(len(where) == 1 for where in unknown) else ""
-        return BadParameter(f"There is no field {names} here.{known}")
+        if any(len(where) == 1 for where in unknown):
+            known = _names(model)
+            meant = did_you_mean(str(unknown[0][0]), known) if len(unknown) == 1 else ""
+            return BadParameter(f"There is no field {names} here.{meant} There are: {', '.join(known)}.")
+        return BadParameter(f"There is no field {names} here.")
     return _explain_first(mistakes[0])
 
 

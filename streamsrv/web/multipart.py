@@ -10,18 +10,26 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
 
+from aiohttp.helpers import parse_mimetype
 from streaming_form_data import StreamingFormDataParser
-from streaming_form_data.parser import UnexpectedPartException, parse_content_boundary
+from streaming_form_data.parser import UnexpectedPartException
 from streaming_form_data.targets import BaseTarget
 
 from streamsrv.errors import BadForm, Problem, TooLarge
+from streamsrv.web.names import did_you_mean
 
 FILE_FIELD = "file"
 # The email package, which reads headers, needs 0.15 s for the worst 8 KiB; the longest honest name has 800 bytes.
 MAX_HEAD_BYTES = 4096
 
-# RFC 2046 section 5.1.1. Quotes and backslashes are not among its characters, so it can be quoted as it is.
-_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
+# What RFC 2046 section 5.1.1 allows, and what else can be a token (RFC 9110 section 5.6.2), as clients send it. Quotes
+# and backslashes are not among its characters, so it can be quoted as it is.
+_BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=?!#$%&*^`|~ -]{0,199}[0-9A-Za-z'()+_,./:=?!#$%&*^`|~-]")
+# Forms send these by themselves: the charset of their text (HTML section 4.10.21.7), which is UTF-8 or doesn't matter
+# here, and what PHP is told of the file's size. A form may have them, and they mean nothing.
+_MEANINGLESS = ("_charset_", "MAX_FILE_SIZE")
+# What a client may say before the first boundary, for readers that know no forms.
+_MAX_PREAMBLE_BYTES = 8192
 _NAME_CHARS = 80
 _FILENAME_CHARS = 255
 _NAMING = b"content-disposition:"
@@ -83,17 +91,26 @@ class FormWalk:
         self._parts: list[_Part] = []
         self._heads = 0
         self._place = _Place.START
-        self._rest = b""
+        # So that the first delimiter looks like all others, whether something comes before it or not.
+        self._rest = b"\r\n"
+        self._skipped = 0
         quoted = boundary.decode("ascii")
         self._parser = StreamingFormDataParser(
             {"Content-Type": f'multipart/form-data; boundary="{quoted}"'}, strict=True
         )
-        for name in self._names:
+        for name in (*self._names, *_MEANINGLESS):
             self._parser.register(name, _Part(name, max_field_bytes, self._start))
 
     @property
     def closed(self) -> bool:
         return self._place is _Place.CLOSED
+
+    def end(self) -> None:
+        """The body is over. Raises BadForm where the form isn't."""
+        if self._place is _Place.START:
+            raise BadForm("The boundary that the Content-Type header names isn't in the body.")
+        if not self.closed:
+            raise BadForm("The form ends before its closing boundary: the upload is incomplete.")
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Take the next bytes of the body, and give what of them belongs to the file. Exhaust it before the next call.
@@ -125,12 +142,12 @@ class FormWalk:
         return False
 
     def _read_start(self) -> bool:
-        if self._rest.startswith(b"-"):
-            self._rest = b"\r\n" + self._rest  # so that the first delimiter looks like all others
-        size = len(self._delimiter)
-        if not self._delimiter.startswith(self._rest[:size]):
+        # Lines before the first boundary are to be ignored (RFC 2046 section 5.1.1).
+        preamble = self._take_body()
+        self._skipped += len(preamble)
+        if self._skipped > _MAX_PREAMBLE_BYTES:
             raise BadForm("The body does not begin with the boundary that the Content-Type header names.")
-        return self._enter_delimiter()
+        return self._place is not _Place.START
 
     def _enter_delimiter(self) -> bool:
         """The rest begins with a delimiter; the two bytes behind it say of which kind it is."""
@@ -164,7 +181,8 @@ class FormWalk:
         if self._heads > self._max_parts:
             raise BadForm(f"The form has more than {self._max_parts} parts.")
         # The parser knows whose type a Content-Type is only after the name.
-        lines = sorted(self._rest[2:end].split(b"\r\n"), key=lambda line: not line.lower().startswith(_NAMING))
+        head = _as_text(self._rest[2:end])
+        lines = sorted(head.split(b"\r\n"), key=lambda line: not line.lower().startswith(_NAMING))
         self._parse(b"\r\n".join([self._delimiter, *lines, b"", b""]))
         if len(self._parts) < self._heads:
             raise BadForm("A part of the form has no name.")
@@ -196,14 +214,15 @@ class FormWalk:
         except Problem:
             raise
         except UnexpectedPartException as error:
-            names = ", ".join(self._names)
-            raise BadForm(f"There is no field {error.part_name[:_NAME_CHARS]!a}. The fields are: {names}.") from error
+            name, names = error.part_name, ", ".join(self._names)
+            meant = did_you_mean(name, self._names)
+            raise BadForm(f"There is no field {name[:_NAME_CHARS]!a}.{meant} The fields are: {names}.") from error
         except Exception as error:  # the library lets pass whatever the email package raises on bad headers
             raise BadForm("The headers of a part can't be read.") from error
 
     def _start(self, part: _Part) -> None:
         """Called by the parser for each name it reads."""
-        if part in self._parts:
+        if part in self._parts and part.name not in _MEANINGLESS:
             what = "more than one file" if part.name == FILE_FIELD else f"the field '{part.name}' more than once"
             raise BadForm(f"The form has {what}.")
         if len(self._parts) == self._heads:
@@ -213,7 +232,7 @@ class FormWalk:
 
     def _keep_last(self) -> None:
         """The parser has seen the delimiter behind the last part: if that is a text field, its value is complete."""
-        if self._parts and self._parts[-1].name != FILE_FIELD:
+        if self._parts and self._parts[-1].name not in (FILE_FIELD, *_MEANINGLESS):
             part = self._parts[-1]
             try:
                 text = part.value.decode("utf-8")
@@ -223,11 +242,15 @@ class FormWalk:
                 self.fields[part.name] = text
 
 
+def _as_text(head: bytes) -> bytes:
+    """A part's headers as UTF-8. Names of files come in whatever bytes a client's machine has for them."""
+    return head.decode(errors="replace").encode()
+
+
 def _read_boundary(content_type: str) -> bytes:
-    try:
-        boundary: bytes = parse_content_boundary({"Content-Type": content_type})
-    except Exception as error:  # the library lets pass whatever the email package raises
-        raise BadForm("The Content-Type header names no boundary.") from error
+    boundary = parse_mimetype(content_type).parameters.get("boundary", "").encode(errors="replace")
+    if not boundary:
+        raise BadForm("The Content-Type header names no boundary.")
     if not _BOUNDARY.fullmatch(boundary):
         raise BadForm("The boundary that the Content-Type header names is not a possible one.")
     return boundary
@@ -235,6 +258,7 @@ def _read_boundary(content_type: str) -> bytes:
 
 def _last_component(name: str | None) -> str:
     """The name without folders of either kind of system and without what isn't text; "" for what is no name."""
-    last = re.split(r"[/\\]", name or "")[-1]
+    # Browsers write a quote so (HTML section 4.10.21.8).
+    last = re.split(r"[/\\]", (name or "").replace("%22", '"'))[-1]
     text = "".join(char for char in last if unicodedata.category(char) not in _NOT_TEXT).strip()
     return "" if text in {".", ".."} else text[:_FILENAME_CHARS]

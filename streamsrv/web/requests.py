@@ -14,6 +14,7 @@ from multidict import istr
 from structlog.typing import FilteringBoundLogger
 
 from streamsrv.errors import BadParameter, BadRequest
+from streamsrv.web.names import did_you_mean
 
 REQUEST_ID = web.RequestKey("request_id", str)
 X_REQUEST_ID = istr("X-Request-ID")
@@ -61,8 +62,8 @@ def read_query(request: web.BaseRequest, fields: Collection[str]) -> dict[str, s
     found: dict[str, str] = {}
     for name, value in request.query.items():
         if name not in fields:
-            known = ", ".join(fields) or "none"
-            raise BadParameter(f"There is no parameter {name[:_SHOWN_CHARACTERS]!r} here. There are: {known}.")
+            known, meant = ", ".join(fields) or "none", did_you_mean(name, [*fields])
+            raise BadParameter(f"There is no parameter {name[:_SHOWN_CHARACTERS]!r} here.{meant} There are: {known}.")
         if value and name in found:
             raise BadParameter(f"The parameter {name!r} is given twice.")
         if value:

@@ -121,8 +121,7 @@ async def _receive(body: "_Body", walk: FormWalk, limits: UploadLimits, open_fil
                 assert walk.file is not None  # noqa: S101 - it is known before its first byte comes out
                 sink = await open_file(walk.file, dict(walk.fields))
             await sink.append(piece)
-    if not walk.closed:
-        raise BadForm("The form ends before its closing boundary: the upload is incomplete.")
+    walk.end()
     return file_bytes
 
 

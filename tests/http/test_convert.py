@@ -429,7 +429,7 @@ async def test_the_query_is_read_strictly(start: Start, small: bytes) -> None:
     """A parameter that there is not, one that is given twice, an id that is none: 400."""
     client = await start()
     for query, words in (
-        ("?formt=mp3", "There is no parameter 'formt' here. There are: format,"),
+        ("?formt=mp3", "There is no parameter 'formt' here. Did you mean 'format'? There are: format,"),
         ("?format=mp3&format=wav", "given twice"),
         ("?conversion_id=1", "conversion_id must be a UUID"),
     ):

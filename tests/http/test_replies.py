@@ -26,6 +26,7 @@ from streamsrv import errors
 from streamsrv.web.cors import allow_origins
 from streamsrv.web.events import close_events_at_shutdown, last_event_id, send_events
 from streamsrv.web.health import health
+from streamsrv.web.methods import answer_options
 from streamsrv.web.pages import Pages
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests, public_origin, read_query
@@ -98,6 +99,7 @@ def make_app(parts: Parts, folder: Path, origins: tuple[str, ...] = (ORIGIN,)) -
     app = web.Application()
     name_requests(app)
     answer_problems(app)
+    answer_options(app)
     close_events_at_shutdown(app)
     app.router.add_get("/song", parts.song)
     app.router.add_get("/silence", parts.silence)
@@ -396,6 +398,14 @@ class TestProblems:
 
 
 class TestCors:
+    async def test_options_tell_the_methods(self, client: TestClient) -> None:
+        """Who asks from no page is told what an address takes; what isn't there is 404."""
+        async with client.options("/read") as reply:
+            assert (reply.status, await reply.read()) == (204, b"")
+        assert {"POST", "OPTIONS"} <= {method.strip() for method in reply.headers["Allow"].split(",")}
+        async with client.options("/nowhere") as reply:
+            await problem_of(reply, 404, "not-found")
+
     async def test_preflight(self, client: TestClient) -> None:
         """A page of an allowed origin may send what the API takes."""
         asks = {
@@ -417,7 +427,6 @@ class TestCors:
             {"Origin": ORIGIN, "Access-Control-Request-Method": "PUT"},
             {"Origin": ORIGIN, "Access-Control-Request-Method": "GET", "Access-Control-Request-Headers": "x-odd"},
             {"Origin": ORIGIN},
-            {},
         ],
     )
     async def test_preflight_refused(self, client: TestClient, asks: dict[str, str]) -> None:

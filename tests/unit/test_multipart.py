@@ -141,7 +141,8 @@ HEAD = f"--{BOUNDARY}\r\n".encode()
 BAD = {
     "another boundary": b"--other\r\n",
     "no boundary": b"RIFF",
-    "text before the form": b"preamble\r\n" + form(),
+    "a boundary within a line": b"preamble" + form(),
+    "much before the form": b"x" * 8193 + b"\r\n" + form(),
     "an unknown field": form(part("colour", b"red")),
     "two files": form(part("file", b"a"), part("file", b"b")),
     "a field twice": form(part("codec", b"aac"), part("codec", b"")),
@@ -151,7 +152,7 @@ BAD = {
     "a part with two names": form(part("codec", b"x", '\r\nContent-Disposition: form-data; name="bitrate"')),
     "not form-data": HEAD + b'Content-Disposition: attachment; name="file"\r\n\r\n',
     "an empty disposition": HEAD + b"Content-Disposition:\r\n\r\n",
-    "headers that aren't text": HEAD + b'Content-Disposition: form-data; name="\xff"\r\n\r\n',
+    "a name that isn't text": HEAD + b'Content-Disposition: form-data; name="\xff"\r\n\r\n',
     "bare line feeds": HEAD + b'Content-Disposition: form-data; name="file"\n\n' + b"x" * 4096,
     "endless headers": HEAD + b"X: " + b"x" * 5000,
     "nested comments": HEAD + b"Content-Disposition: " + b"(" * 4000 + b"\r\n\r\n",
@@ -165,7 +166,7 @@ def test_bad_bodies(body: bytes) -> None:
     """What isn't a form with these fields is a BadForm, cut anyhow."""
     for cuts in ((), range(len(body))):
         with pytest.raises(BadForm):
-            walk(body, cuts)
+            walk(body, cuts)[0].end()
 
 
 def test_an_unknown_field_is_answered_with_those_that_exist() -> None:
@@ -187,7 +188,7 @@ def test_text_fields_are_bounded() -> None:
         "multipart/form-data",
         "multipart/form-data; boundary=",
         'multipart/form-data; boundary=""',
-        "multipart/form-data; boundary=" + "x" * 71,
+        "multipart/form-data; boundary=" + "x" * 201,
         'multipart/form-data; boundary="a\\"b"',
         'multipart/form-data; boundary="bo<u>ndary"',
         "multipart/form-data; boundary=grüße",
@@ -195,9 +196,59 @@ def test_text_fields_are_bounded() -> None:
     ],
 )
 def test_impossible_boundaries(content_type: str) -> None:
-    """A missing boundary, or one with characters that RFC 2046 doesn't allow, is a BadForm."""
+    """A missing boundary, an endless one, or one with characters that no token has, is a BadForm."""
     with pytest.raises(BadForm):
         FormWalk(content_type, FIELDS, max_parts=10, max_field_bytes=100)
+
+
+@pytest.mark.parametrize("boundary", ["*****", "'x'", "a'b*c", "x!#$%&^`|~.+y", "=x=", "x" * 70])
+def test_any_token_can_be_a_boundary(boundary: str) -> None:
+    """Clients write boundaries with or without quotes, and of any characters that a token has."""
+    body = form(part("codec", b"aac"), part("file", b"sound")).replace(BOUNDARY.encode(), boundary.encode())
+    for written in (boundary, f'"{boundary}"'):
+        seen = FormWalk(f"multipart/form-data; boundary={written}", FIELDS, max_parts=10, max_field_bytes=100)
+        assert b"".join(seen.feed(body)) == b"sound"
+        assert (seen.closed, seen.fields) == (True, {"codec": "aac"})
+
+
+@given(st.lists(st.integers(0, 5000), max_size=40))
+def test_lines_before_the_form_mean_nothing(cuts: list[int]) -> None:
+    """A client may say something to readers that know no forms (RFC 2046 section 5.1.1)."""
+    seen, file = walk(b"This is a form.\r\n--not yet\r\n\r\n" + form(part("file", b"sound")), cuts)
+    assert (seen.closed, file) == (True, b"sound")
+
+
+def test_fields_that_forms_send_by_themselves_mean_nothing() -> None:
+    """The charset of a form's texts and the file's size, also given twice, are neither refused nor kept."""
+    own = (part("_charset_", b"windows-1252"), part("MAX_FILE_SIZE", b"1000"), part("MAX_FILE_SIZE", b"\xff"))
+    seen, file = walk(form(*own, part("codec", b"aac"), part("file", b"sound")))
+    assert (seen.fields, file) == ({"codec": "aac"}, b"sound")
+
+
+@pytest.mark.parametrize(
+    ("sent", "name"),
+    [
+        ("Müller.wav".encode("latin-1"), "M\ufffdller.wav"),
+        ("曲.wav".encode("shift-jis"), "\ufffd\ufffd.wav"),
+        ("音乐.mp3".encode("gbk"), "\ufffd\ufffd\ufffd\ufffd.mp3"),
+        (b"%22quoted%22.wav", '"quoted".wav'),
+        ("曲.wav".encode(), "曲.wav"),
+    ],
+)
+def test_names_of_files_come_in_any_bytes(sent: bytes, name: str) -> None:
+    """A name is only a name: what isn't UTF-8 is replaced, and quotes are as browsers write them."""
+    head = HEAD + b'Content-Disposition: form-data; name="file"; filename="' + sent + b'"\r\n\r\n'
+    seen, file = walk(head + b"sound\r\n" + form())
+    assert seen.file is not None
+    assert (seen.file.filename, file) == (name, b"sound")
+
+
+def test_a_slip_of_a_finger_is_answered_with_what_was_meant() -> None:
+    """Where an unknown name looks like one that there is, that is asked about; else it isn't."""
+    with pytest.raises(BadForm, match=r"'bit-rate'\. Did you mean 'bitrate'\? The fields are"):
+        walk(form(part("bit-rate", b"1")))
+    with pytest.raises(BadForm, match=r"'volume'\. The fields are"):
+        walk(form(part("volume", b"1")))
 
 
 def test_headers_of_a_part_come_in_any_order() -> None:
