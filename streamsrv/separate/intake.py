@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import hashlib
+import re
 import string
 import time
 import uuid
@@ -32,6 +33,10 @@ _HASHED_BYTES = 3 << 18
 # Nobody else can run while they are decoded: a millisecond or two.
 _DECODED_LETTERS = 1 << 20
 _BREAKS = string.whitespace.encode()
+# The alphabet of RFC 4648 section 5 means the same.
+_USUAL_LETTERS = bytes.maketrans(b"-_", b"+/")
+# What a browser's FileReader puts before it (RFC 2397).
+_DATA_URL = re.compile(r"\s*data:[^,]{0,200};base64,", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,14 +151,24 @@ def song_hash(path: Path) -> str:
 
 
 def song_pieces(text: str) -> Iterator[bytes]:
-    """Read a song in base64, with or without line breaks, piece by piece. Raises BadParameter."""
+    """Read a song in base64, in all the ways that people's libraries write it, piece by piece. Raises BadParameter.
+
+    With or without line breaks and padding, in the usual alphabet or that for URLs, as it is or as a `data:` URL.
+    """
+    prefix = _DATA_URL.match(text)
+    begin = prefix.end() if prefix else 0
     rest, last = b"", len(text) - _DECODED_LETTERS
     try:
-        for start in range(0, len(text), _DECODED_LETTERS):
-            letters = rest + text[start : start + _DECODED_LETTERS].encode("ascii").translate(None, _BREAKS)
+        for start in range(begin, len(text), _DECODED_LETTERS):
+            letters = text[start : start + _DECODED_LETTERS].encode("ascii")
+            letters = rest + letters.translate(_USUAL_LETTERS, _BREAKS)
             # Four letters are three bytes. The last four wait for the next piece: they may be the end.
-            whole = len(letters) if start >= last else max(0, len(letters) - 1) // 4 * 4
-            _refuse_end(letters[:whole] if start < last else b"")
+            if start >= last:
+                letters += b"=" * (-len(letters) % 4)
+                whole = len(letters)
+            else:
+                whole = max(0, len(letters) - 1) // 4 * 4
+                _refuse_end(letters[:whole])
             yield base64.b64decode(letters[:whole], validate=True)
             rest = letters[whole:]
     except ValueError as error:

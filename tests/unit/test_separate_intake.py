@@ -32,14 +32,23 @@ def test_pieces_are_the_song(song: bytes, breaks: list[tuple[int, str]]) -> None
     assert b"".join(song_pieces(text)) == song
 
 
+@pytest.mark.parametrize("song", [b"a", b"ab", b"abc", bytes(range(256)) * 9000])
+def test_any_way_of_writing_base64_is_the_song(song: bytes) -> None:
+    """In the alphabet for URLs, without padding, as a browser's data: URL, and all of that."""
+    usual, safe = base64.b64encode(song).decode(), base64.urlsafe_b64encode(song).decode()
+    for text in (safe, usual.rstrip("="), f"data:audio/mpeg;base64,{usual}", f"DATA:;base64,{safe.rstrip('=')}\n"):
+        assert b"".join(song_pieces(text)) == song
+
+
 @pytest.mark.usefixtures("_short_pieces")
-@given(st.text("AB+/=- \n\u00a0", min_size=1, max_size=40))
+@given(st.text("AB+/=-_ \n\u00a0", min_size=1, max_size=40))
 @example("AA==AAAAAAAAAAAA")
 @example("AA==\n\n\n\n\n\n\n\n\n\n\n\n\n")
 def test_what_is_no_base64_is_refused(text: str) -> None:
     """Texts are taken that are base64 but for their line breaks, and no others, wherever a piece ends."""
     try:
-        song = base64.b64decode("".join(text.split(" ")).replace("\n", "").encode("ascii"), validate=True)
+        letters = text.replace(" ", "").replace("\n", "").replace("-", "+").replace("_", "/").encode("ascii")
+        song = base64.b64decode(letters + b"=" * (-len(letters) % 4), validate=True)
     except (binascii.Error, UnicodeEncodeError):
         with pytest.raises(BadParameter, match="base64"):
             list(song_pieces(text))
