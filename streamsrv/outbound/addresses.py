@@ -61,6 +61,11 @@ def is_host_name(host: str) -> bool:
     return match is not None and _NUMBER.fullmatch(match.group(1)) is None
 
 
+def is_this_machine(host: str) -> bool:
+    """Does the name lead to whoever asks, on every machine (RFC 6761 section 6.3)?"""
+    return host.lower().rstrip(".").rpartition(".")[2] == "localhost"
+
+
 @dataclass(frozen=True, slots=True)
 class Allowed:
     """What may be connected to: everything public, and besides it these hosts and networks."""

@@ -7,7 +7,7 @@ from urllib.parse import urljoin, urlsplit
 from yarl import URL
 
 from streamsrv.errors import RefusedAddress
-from streamsrv.outbound.addresses import Address, Allowed, is_host_name
+from streamsrv.outbound.addresses import Address, Allowed, is_host_name, is_this_machine
 
 MAX_URL_CHARACTERS = 4096
 # Said of what isn't public, what has no address and what doesn't answer, so that nobody learns which of them it is.
@@ -16,6 +16,7 @@ UNREACHABLE = "No public web server answers there."
 # What yarl raises for texts that are no address: the second one for "http://[]@".
 _MALFORMED = (ValueError, IndexError)
 _MAX_LOGGED_CHARACTERS = 200
+_LOOPBACK: tuple[Address, ...] = (IPv4Address("127.0.0.1"), IPv6Address("::1"))
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # RFC 3986: an address that is written with these alone needs no quoting.
 _QUOTED = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]*")
@@ -40,8 +41,12 @@ def read_url(text: str, allowed: Allowed) -> URL:
         raise RefusedAddress("Only addresses that begin with http:// or https:// are fetched.")
     if "@" in url.raw_authority:
         raise RefusedAddress("Addresses with a user name or a password in them aren't taken.")
-    if not host or not url.port:
+    if not host:
         raise RefusedAddress("The address names no host.")
+    if not url.port:
+        raise RefusedAddress("Nothing answers at port 0.")
+    if is_this_machine(host) and not (allowed.names(host) or any(map(allowed.opens, _LOOPBACK))):
+        raise RefusedAddress(UNREACHABLE)
     if (literal := _read_host(host)) is not None and not allowed.opens(literal):
         raise RefusedAddress(UNREACHABLE)
     return _as_written(text, url)
