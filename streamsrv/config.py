@@ -6,6 +6,7 @@ Later sources win: the defaults, the file given with --config, environment varia
 import base64
 import json
 import os
+import re
 import sysconfig
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 _MIN_SECRET = 16
+# A host by name or address, and a port.
+_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?", re.ASCII)
 Port = Annotated[int, Field(ge=0, le=65535)]
 # An empty one would mean every address.
 Host = Annotated[str, Field(min_length=1)]
@@ -57,6 +60,16 @@ class ServerSettings(Section):
     secret: str
     allowed_origins: Annotated[list[str], NoDecode]
     shutdown_seconds: float = Field(ge=0)
+
+    @field_validator("public_url")
+    @classmethod
+    def refuse_other_addresses(cls, url: str) -> str:
+        if url and not _ORIGIN.fullmatch(url):
+            raise ValueError(
+                "It is where browsers find the server, http:// or https:// and a host, e.g. https://audio.example.org,"
+                " with nothing behind the host and its port: the page can't live below a path"
+            )
+        return url.rstrip("/")
 
     @field_validator("secret")
     @classmethod

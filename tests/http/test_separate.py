@@ -32,7 +32,7 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def test_addresses_begin_as_the_server_says(start: Start, repo: Path, tmp_path: Path) -> None:
     """With server.public_url the addresses of songs begin with it, whatever host was asked."""
-    public = "https://songs.example.org/audio"
+    public = "https://songs.example.org:8443"
     song = music(tmp_path / "song.mp3", seconds=SONG_SECONDS).read_bytes()
     client = await start(separate={"model_repo": str(repo), "model": "tiny"}, server={"public_url": public})
     text = base64.b64encode(song)

@@ -16,6 +16,11 @@ from streamsrv.config import load_config
         ('[server]\nhosts = [""]', "hosts"),
         ("[server]\nports = [70000]", "ports"),
         ("[server]\ncolour = 1", "colour"),
+        ('[server]\npublic_url = "x.org"', "http:// or https://"),
+        ('[server]\npublic_url = "ftp://x.org"', "http:// or https://"),
+        ('[server]\npublic_url = "https://x.org/audio"', "below a path"),
+        ('[server]\npublic_url = "https://me:secret@x.org"', "public_url"),
+        ('[server]\npublic_url = "https://x.org?a=b"', "public_url"),
         ("[server", "Expected"),
     ],
 )
@@ -25,6 +30,12 @@ def test_what_cant_be_used_is_refused(tmp_path: Path, text: str, words: str) -> 
     file.write_text(text)
     with pytest.raises(ValueError, match=words):
         load_config(file, {"server": {"data_dir": tmp_path}})
+
+
+@pytest.mark.parametrize("url", ["", "http://x.org", "https://x.org:8443/", "http://[::1]:8080", "http://10.0.0.1"])
+def test_a_public_url_is_where_browsers_find_the_server(url: str) -> None:
+    """By name or address, with or without a port."""
+    assert load_config(flags={"server": {"public_url": url}}).server.public_url == url.rstrip("/")
 
 
 def test_a_value_in_place_of_a_section_is_refused_as_a_variable_too(monkeypatch: pytest.MonkeyPatch) -> None:
