@@ -1,9 +1,7 @@
 """The command line: `serve`, `models` and `doctor`."""
 
 import asyncio
-import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,17 +11,15 @@ from pydantic_core import ErrorDetails
 
 from streamsrv import __version__
 from streamsrv.app.separation import callback_secret, model_catalog
-from streamsrv.config import Config, load_config, shipped
+from streamsrv.config import Config, load_config
+from streamsrv.doctor import IS_TO_COME, examine
 from streamsrv.errors import Problem
-from streamsrv.media.tools import find_tools
-from streamsrv.separate.catalog import BUILT_IN, Entry, says_offline
-from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose
+from streamsrv.separate.catalog import BUILT_IN, says_offline
+from streamsrv.separate.choice import AUTO, PREFERRED, choose
 from streamsrv.separate.model import describe
 from streamsrv.separate.settings import ModelSpec
-from streamsrv.server import CannotStart, check_devices, check_outbound, run
+from streamsrv.server import CannotStart, run
 
-# What is with that model where nobody knows of a server that fetches it.
-_IS_TO_COME = f"{PREFERRED} isn't here yet, and the server downloads it when it starts"
 _OFFLINE = "Nothing is fetched while HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE is set."
 # sysexits.h: something is wrong with the configuration, and trying again won't help.
 _EX_CONFIG = 78
@@ -81,7 +77,7 @@ def list_models(file: Path | None) -> None:
     """List the models, whether their weights are here, and which one a song gets that names none."""
     config = _load(file, {})
     entries = model_catalog(config).models()
-    default = choose(config.separate.model, entries, is_coming=_IS_TO_COME)
+    default = choose(config.separate.model, entries, is_coming=IS_TO_COME)
     for entry in entries:
         is_default = entry.name == default.model
         click.echo(f"{entry.name:<24} {entry.state}{' (default)' if is_default else ''}")
@@ -132,93 +128,11 @@ def print_callback_secret(file: Path | None, data_dir: Path | None) -> None:
 def doctor(file: Path | None, data_dir: Path | None) -> None:
     """Check what the server needs, and how to mend it."""
     config = _load(file, {"data_dir": data_dir})
-    findings = asyncio.run(_examine(config))
+    findings = asyncio.run(examine(config))
     for good, line in findings:
         click.echo(f"{'ok  ' if good else 'BAD '} {line}")
     if not all(good for good, _ in findings):
         sys.exit(1)
-
-
-async def _examine(config: Config) -> list[tuple[bool, str]]:
-    return [
-        *await _examine_ffmpeg(config),
-        _examine_data_dir(config.server.data_dir),
-        *_examine_media_roots(config.extract.media_roots),
-        _examine_outbound(config),
-        *_examine_separation(config),
-        _examine_page(),
-    ]
-
-
-async def _examine_ffmpeg(config: Config) -> list[tuple[bool, str]]:
-    try:
-        tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
-    except Problem as problem:
-        return [(False, problem.detail)]
-    sandbox = "under bubblewrap" if tools.sandboxed else "without bubblewrap (not installed, or forbidden here)"
-    return [(True, f"ffmpeg {tools.version} runs {sandbox}."), *((False, line) for line in tools.shortcomings())]
-
-
-def _examine_data_dir(data_dir: Path) -> tuple[bool, str]:
-    folder = data_dir.resolve()
-    existing = next(path for path in (folder, *folder.parents) if path.exists())
-    if not os.access(existing, os.W_OK | os.X_OK):
-        return False, f"The data directory {folder} can't be written to. Choose another with --data-dir."
-    return True, f"The data directory is {folder}."
-
-
-def _examine_media_roots(roots: Sequence[Path]) -> list[tuple[bool, str]]:
-    if not roots:
-        return [(True, "Videos are extracted from web servers only: there are no media roots (extract.media_roots).")]
-    return [_examine_media_root(root) for root in roots]
-
-
-def _examine_media_root(root: Path) -> tuple[bool, str]:
-    if not root.is_dir():
-        return False, f"The media root {root} isn't a folder. Make it, or name another in extract.media_roots."
-    if not os.access(root, os.R_OK | os.X_OK):
-        return False, f"The media root {root} can't be read by this user."
-    return True, f"Videos below {root} can be extracted from."
-
-
-def _examine_outbound(config: Config) -> tuple[bool, str]:
-    try:
-        check_outbound(config)
-    except CannotStart as error:
-        return False, str(error)
-    more = f", and {', '.join(config.outbound.allow)}" if config.outbound.allow else ""
-    return True, f"Videos are downloaded from the public internet{more}."
-
-
-def _examine_separation(config: Config) -> list[tuple[bool, str]]:
-    settings = config.separate
-    try:
-        names = ", ".join(device.name for device in check_devices(config))
-        findings = [(True, f"Songs are separated on {names}.")]
-    except CannotStart as error:
-        findings = [(False, str(error))]
-    entries = model_catalog(config).models()
-    return [*findings, _examine_model(choose(settings.model, entries, is_coming=_IS_TO_COME), entries)]
-
-
-def _examine_model(choice: Choice, entries: Sequence[Entry]) -> tuple[bool, str]:
-    known = {entry.name: entry for entry in entries}
-    entry, preferred = known.get(choice.model), known.get(PREFERRED)
-    if entry is None:
-        return False, f"There is no model {choice.model}, which separate.model names."
-    if entry.state == "missing":
-        return False, f"The model {entry.name} is missing. {entry.detail}"
-    if choice.why is not None:
-        mend = f" {preferred.detail}" if preferred is not None and preferred.state == "missing" else ""
-        return True, f"Songs get the small built-in model {entry.name}: {choice.why}.{mend}"
-    words = {"available": "is here", "needs download": "will be downloaded by the first song that needs it"}
-    return True, f"The model {entry.name} {words[entry.state]}."
-
-
-def _examine_page() -> tuple[bool, str]:
-    if (shipped("static") / "vendor" / "hls.min.js").is_file():
-        return True, "The page plays through hls.js."
-    return True, "hls.js isn't installed; the page uses the browser's own HLS. `make setup` installs it, where npm is."
 
 
 def _load(file: Path | None, server_flags: dict[str, object]) -> Config:
