@@ -10,7 +10,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --omit=dev \
     && install -D -m 644 node_modules/hls.js/dist/hls.min.js static/vendor/hls.min.js
 
-COPY setup.cfg pyproject.toml constraints.txt README.md ./
+COPY setup.cfg pyproject.toml constraints.txt README.md LICENSE ./
 COPY config config
 COPY static static
 COPY streamsrv streamsrv
@@ -19,7 +19,7 @@ ARG EXTRAS=separate
 # A wheel, so that what runs is what would be installed anywhere else.
 RUN pip wheel --no-cache-dir --no-deps --wheel-dir /wheels . \
     && python -m venv /opt/streamsrv \
-    && /opt/streamsrv/bin/pip install --no-cache-dir --constraint constraints.txt "$(echo /wheels/*.whl)[$EXTRAS]"
+    && /opt/streamsrv/bin/pip install --no-cache-dir --constraint constraints.txt "$(echo /wheels/*.whl)${EXTRAS:+[$EXTRAS]}"
 
 
 FROM python:3.11-slim-bookworm

@@ -131,7 +131,7 @@ $(BIN)/python:
 
 $(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
 	@echo "installing Python packages; torch, which separation needs, is large: make serve EXTRAS= goes without"
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@touch $@
 
 $(VENV)/.test: setup.cfg pyproject.toml constraints.txt | $(BIN)/python

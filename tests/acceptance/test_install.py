@@ -19,7 +19,7 @@ from support.server import free_port
 from streamsrv.config import Config
 
 # What a wheel is made of; all other files of the checkout can be missing.
-SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "streamsrv", "config", "static")
+SOURCES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "streamsrv", "config", "static")
 DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md", "Dockerfile")
 EX_CONFIG = 78
 
