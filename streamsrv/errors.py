@@ -98,6 +98,10 @@ class Conflict(Problem):
     status = 409
 
 
+class NotReady(Conflict):
+    """That isn't finished yet; ask again in a moment."""
+
+
 class SourceChanged(Conflict):
     """A source isn't what it was when it was looked into."""
 
@@ -162,6 +166,12 @@ class DeadlyTask(Problem):
     """The work on this ends its process, again and again."""
 
     status = 500
+
+
+class NotInstalled(Problem):
+    """This server was installed without what that needs."""
+
+    status = 501
 
 
 class Unavailable(Problem):

@@ -14,7 +14,7 @@ from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.words import read_limit, read_statuses
 from streamsrv.outbound.guard import Guard
-from streamsrv.separate.catalog import Catalog
+from streamsrv.separate.catalog import Catalog, check_installed
 from streamsrv.separate.choice import Choice
 from streamsrv.separate.default_model import DefaultModel
 from streamsrv.separate.intake import Intake, Order, song_pieces
@@ -94,6 +94,7 @@ class SeparateApi:
     async def separate(self, request: web.Request) -> web.Response:
         """Take a song in, as a form or as JSON; the reply comes once its last byte is safe on disk."""
         origin = self._origin(request)  # a bad Host is refused now
+        check_installed()  # before a body is sent for nothing
         with self._admission.place():
             async with self._intake.spool() as spool:
                 if request.content_type == _FORM:

@@ -9,9 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from streamsrv.errors import NotInstalled
+
 State = Literal["available", "needs download", "missing"]
 
-NOT_INSTALLED = "Demucs isn't installed on this server; its operator can add it: pip install 'streamsrv[separate]'"
+NOT_INSTALLED = (
+    "Demucs isn't installed on this server; its operator can add it, by `make serve` or the extra 'separate'"
+    " of the package"
+)
 _MAY_NOT_COME = "isn't on this server, which may not download it"
 _NO_BAG = "isn't a bag of models in the server's folder of models"
 _HAS_GAPS = "isn't whole in the server's folder of models"
@@ -45,6 +50,12 @@ class Entry:
 def is_installed() -> bool:
     """Is the extra there that separation needs?"""
     return all(importlib.util.find_spec(name) is not None for name in ("torch", "demucs", "yaml", "safetensors"))
+
+
+def check_installed() -> None:
+    """Raises NotInstalled, in words for people, where the extra isn't there."""
+    if not is_installed():
+        raise NotInstalled(f"This server can't separate songs: {NOT_INSTALLED}.")
 
 
 def knows_gpus() -> bool:

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from streamsrv.errors import Conflict, NotFound
+from streamsrv.errors import NotFound, NotReady
 from streamsrv.jobs.estimates import eta_seconds
 from streamsrv.jobs.job import Job, JobKind, JobStatus
 from streamsrv.jobs.outbox import Message
@@ -20,6 +20,8 @@ HASH = "{song:[0-9a-fA-F]{64}}"
 SUBJECT = "local"
 
 _PAGE = 200
+# When to ask again for what isn't finished.
+_RETRY_SECONDS = 2
 _SEEN_AHEAD = 100
 _RECENT_JOBS = 20
 
@@ -52,7 +54,7 @@ class Songs:
         return job
 
     async def completed(self, song: str, model: str | None) -> Job:
-        """The job whose tracks are served. Raises Conflict, with the progress, while there is none yet."""
+        """The job whose tracks are served. Raises NotReady, with the progress, while there is none yet."""
         current = await self.current(song, model)
         # Looked for last: what ends between the two is no failure.
         job = await self._store.submissions.latest_completed(song.lower(), SUBJECT, model)
@@ -62,7 +64,8 @@ class Songs:
         if current.status.ended:
             words = f"The song is {current.status.value}: {current.error or 'nobody wanted it any more.'}"
             raise NotFound(words, members=members)
-        raise Conflict(f"The song isn't finished yet: {current.progress:.0f} %.", members=members)
+        words = f"The song isn't finished yet: {current.progress:.0f} %."
+        raise NotReady(words, members=members, headers={"Retry-After": str(_RETRY_SECONDS)})
 
     async def playable(self, song: str, model: str | None) -> Job:
         """The job whose segments are served: what is being done for a song, else what is done."""

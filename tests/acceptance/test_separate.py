@@ -249,7 +249,8 @@ def test_a_running_song_has_no_tracks_yet(server: Server, long_song: Path) -> No
     running(server, song)
     for path in (f"track/{song}/vocals", f"track/{song}/vocals.wav", f"archive/{song}.zip", f"remove/{song}/vocals"):
         reply = requests.get(f"{server.url}/apiv1/{path}", timeout=30)
-        assert re.search(r"\d %", problem(reply, 409, "conflict"))
+        assert re.search(r"\d %", problem(reply, 409, "not-ready"))
+        assert int(reply.headers["Retry-After"]) >= 1
         assert reply.json()["song_status"] == "Processing"
         assert 0 < reply.json()["progress"] < 100
     cancel(server, song)

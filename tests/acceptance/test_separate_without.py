@@ -1,19 +1,18 @@
-"""A server that nobody gave the extra `separate`: songs end in words of what to do, and all else works."""
+"""A server that nobody gave the extra `separate`: songs are refused in words of what to do, and all else works."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from support.deadline import until
 from support.server import Server, serving
-from support.songs import WORLD, ended_song, music, send_song
+from support.songs import WORLD, music
 from support.sound import decode
 from support.traces.files import below
-from support.traces.tidy import TIDY_SECONDS
+from support.wire.upload import Upload
 
 HIDDEN = "torch,demucs,safetensors,yaml,huggingface_hub"
-INSTALL = "pip install 'streamsrv[separate]'"
+INSTALL = "by `make serve` or the extra 'separate'"
 
 
 @pytest.fixture(scope="module")
@@ -32,28 +31,24 @@ def files_of(server: Server) -> list[Path]:
     return [path for path in below(server.data_dir / "files") if path.is_file()]
 
 
-def test_a_song_fails_in_words(server: Server, file: Path) -> None:
-    """A song is taken in, as everywhere, and ends Failed: the error says what its operator can do. Its file goes."""
-    song = send_song(server, file)
-    found = ended_song(server, song)
-    assert found["status"] == "Failed"
-    assert INSTALL in found["error"]
-    until(lambda: not files_of(server), seconds=TIDY_SECONDS, what=lambda: files_of(server))
-    reply = requests.get(f"{server.url}/apiv1/track/{song}/vocals", timeout=30)
-    assert (reply.status_code, found["error"] in reply.json()["detail"]) == (404, True)
-    assert requests.delete(f"{server.url}/apiv1/song/{song}", timeout=30).status_code == 204
+def test_a_song_is_refused_before_it_is_sent(server: Server, file: Path) -> None:
+    """As a form and as JSON: 501 in words, with what its operator can do, and nothing is kept."""
+    with Upload(server, "/apiv1/separate", bytes(1 << 20)) as upload:
+        reply = upload.reply()  # of the body not a byte was sent
+    assert (reply.status, INSTALL in reply.detail) == (501, True)
+    for sent in ({"files": {"file": file.read_bytes()}}, {"json": {"mp3": "AAAA"}}):
+        refused = requests.post(f"{server.url}/apiv1/separate", timeout=30, **sent)
+        assert (refused.status_code, refused.json()["type"]) == (501, "/problems/not-installed")
+        assert INSTALL in refused.json()["detail"]
+    assert not files_of(server)
 
 
-def test_models_say_what_is_missing(server: Server, file: Path) -> None:
-    """Demucs's best known models are listed as missing, with what to do; others are refused at once."""
+def test_models_say_what_is_missing(server: Server) -> None:
+    """Demucs's best known models are listed as missing, with what to do."""
     models = requests.get(f"{server.url}/apiv1/models", timeout=30).json()["models"]
     assert "htdemucs" in [model["name"] for model in models]
     assert {model["state"] for model in models} == {"missing"}
     assert all(INSTALL in model["detail"] for model in models)
-    reply = requests.post(
-        f"{server.url}/apiv1/separate", files={"file": file.read_bytes()}, data={"model": "mine"}, timeout=30
-    )
-    assert (reply.status_code, "htdemucs" in reply.json()["detail"]) == (400, True)
 
 
 def test_the_rest_works(server: Server, file: Path, tmp_path: Path) -> None:
