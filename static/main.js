@@ -1,9 +1,9 @@
 // Wires the frame: tasks behind their tabs, files that come in, the theme, and whether the server is there.
 
-import { server } from "./api.js";
+import { knock, server } from "./api.js";
 import { $ } from "./elements.js";
 import { takeDropped } from "./intake.js";
-import { remember, toast } from "./notice.js";
+import { recall, remember, toast } from "./notice.js";
 import { Playback } from "./playback.js";
 import { Tabs } from "./tabs.js";
 import { Uploads } from "./uploads.js";
@@ -15,6 +15,7 @@ const TASKS = {
 	convert: () => import("./convert.js"),
 	extract: () => import("./extract.js"),
 };
+const LOAD_AGAIN_MS = 10_000;
 const shared = { uploads: new Uploads(), playback: new Playback() };
 const opened = new Map();
 const wantsDark = matchMedia("(prefers-color-scheme: dark)");
@@ -34,8 +35,19 @@ async function show(name) {
 		await task(name);
 	} catch (error) {
 		console.error(error);
-		toast("This task couldn’t be loaded. Load the page again.");
+		toast("This task couldn’t be loaded. It comes when the server is back.");
+		server.addEventListener("reachable", loadAnew, { once: true });
+		knock().then(loadAnew, () => null);
 	}
+}
+
+// A module that couldn't be fetched isn't fetched again by every browser; by a new page it is. But not again and again,
+// should something else be wrong with it.
+function loadAnew() {
+	const isTooSoon = Date.now() - Number(recall("loaded anew", 0)) < LOAD_AGAIN_MS;
+	if (isTooSoon || shared.uploads.isBusy) return;
+	remember("loaded anew", Date.now());
+	location.reload();
 }
 
 function isDark() {
