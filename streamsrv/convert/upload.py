@@ -16,7 +16,7 @@ from streamsrv.convert.work import Converted, Converter, Order
 from streamsrv.errors import BadParameter, EncoderKilled, MissingFile, Problem, UnusableFile
 from streamsrv.media.checks import check_size
 from streamsrv.media.formats import Format
-from streamsrv.media.material import Material, growing_material, whole_material
+from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.probe import describe
 from streamsrv.media.sniff import HEAD_BYTES, sniff
 from streamsrv.media.tools import FfmpegTools
@@ -182,7 +182,9 @@ class Conversion:
             )
             material = await growing_material(self._workshop.tools, spool, folder)
             self._described = await describe(self._workshop.tools, material.path, demuxer=material.input.demuxer)
-            return await self._convert(material, form, self._early, folder)
+            converted = await self._convert(material, form, self._early, folder)
+            await check_whole(self._workshop.tools, material)
+            return converted  # noqa: TRY300 - the check belongs to what may fail
         except EncoderKilled:
             raise
         except (Problem, SpoolAborted, OSError) as error:

@@ -100,7 +100,7 @@ def _measure_wav(path: Path) -> Measured | None:
         head, size = read_head(path)
     except FileNotFoundError:
         return None
-    chunks, seconds = read_chunks(head), wav_seconds(head)
+    chunks, seconds = read_chunks(head), wav_seconds(head, size)
     if chunks is None or chunks.size is None or seconds is None or chunks.offset + chunks.size > size:
         return None
     return Measured(0, seconds)

@@ -70,7 +70,6 @@ class EncoderRun:
         source = self.source
         check_outcome(
             outcome,
-            source_rate=source.sample_rate,
             encoding=self.encoding,
             declared=source.declared,
             max_seconds=self.max_seconds,

@@ -8,19 +8,18 @@ from typing import Self
 from streamsrv.media.arguments import Input, Pcm
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.declared import Declared
-from streamsrv.media.feed import Piece
+from streamsrv.media.feed import Piece, feed_of
 from streamsrv.media.material import Material
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderSource:
-    """One input of one encoder. `sample_rate` in Hz is the decoder's; `feed`, if any, goes to its standard input.
+    """One input of one encoder. `feed`, if any, goes to its standard input.
 
     All that is `declared` of the `cut` must be decoded, and no more than `most_samples` if the header is right.
     """
 
     input: Input
-    sample_rate: int
     readable: tuple[Path, ...] = ()
     feed: AsyncIterator[Piece] | None = None
     declared: Declared | None = None
@@ -32,9 +31,8 @@ class EncoderSource:
         """An upload, whole or growing, or what is cut out of it."""
         return cls(
             input=material.input.cut(*cut.samples(material.source.sample_rate)),
-            sample_rate=material.source.sample_rate,
             readable=material.readable,
-            feed=material.feed,
+            feed=material.feed or feed_of(material.input.parts),
             declared=material.declared,
             most_samples=material.most_samples,
             cut=cut,
@@ -43,9 +41,9 @@ class EncoderSource:
     @classmethod
     def of_samples(cls, pcm: Pcm, feed: AsyncIterator[Piece]) -> Self:
         """Raw samples of our own."""
-        return cls(input=Input(pcm=pcm), sample_rate=pcm.sample_rate, feed=feed)
+        return cls(input=Input(pcm=pcm), feed=feed)
 
     @classmethod
-    def of_segments(cls, sample_rate: int, feed: AsyncIterator[Piece]) -> Self:
+    def of_segments(cls, feed: AsyncIterator[Piece]) -> Self:
         """The bytes of fMP4 segments of our own, the initialisation section first."""
-        return cls(input=Input(demuxer="mov"), sample_rate=sample_rate, feed=feed)
+        return cls(input=Input(demuxer="mov"), feed=feed)

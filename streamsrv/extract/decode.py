@@ -13,7 +13,7 @@ from streamsrv.extract.identity import Identity
 from streamsrv.files import disk_errors, written_aside
 from streamsrv.media.arguments import Input, Pcm, pcm_arguments
 from streamsrv.media.blocking import running_ffmpeg
-from streamsrv.media.checks import check_decoded, check_reach
+from streamsrv.media.checks import check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.film import Film, Track
 from streamsrv.media.tools import FfmpegTools
@@ -57,19 +57,19 @@ def decode_clip(task: ClipTask) -> int:
     isn't the one any more that was looked into, DiskFull, and OSError where the folder is gone: nobody wants it then.
     """
     _check_source(task)
+    track = task.track
+    source = Input.of_file(task.source, clock=track.clock, is_float=track.is_float, wav=track.wav)
     argv = pcm_arguments(
         task.tools.ffmpeg,
-        Input(path=task.source),
-        track=task.track.number,
-        source_rate=task.track.sample_rate,
-        start_seconds=task.film.start_seconds,
+        source,
+        track=track.number,
         pcm=task.grid,
         # One more than is allowed, so that too long a clip can be told from one that just fits.
         max_samples=int(task.max_seconds * task.grid.sample_rate) + task.grid.sample_rate,
     )
     limits = replace(ChildLimits.for_sound(task.max_seconds), memory_bytes=_MEMORY_BYTES)
     written_bytes = 0
-    with running_ffmpeg(task.tools, argv, readable=(task.source,), limits=limits) as child:
+    with running_ffmpeg(task.tools, argv, readable=(task.source,), feed=source.parts, limits=limits) as child:
         number = 0
         while data := child.output.read(task.chunk_bytes):
             _keep_chunk(task, number, data)
@@ -78,9 +78,8 @@ def decode_clip(task: ClipTask) -> int:
             number, written_bytes = number + 1, written_bytes + len(data)
         outcome = child.outcome()
     samples, rest = divmod(written_bytes, task.grid.frame_bytes)
-    check_decoded(outcome, source_rate=task.track.sample_rate, declared=None, max_seconds=task.max_seconds)
-    # Silence in its holes counts, too: a promise is about time.
-    check_reach(samples / task.grid.sample_rate, task.track.declared)
+    check_decoded(outcome, declared=track.declared, max_seconds=task.max_seconds)
+    check_heard(outcome, samples / task.grid.sample_rate)
     if rest:
         raise UnusableFile("The clip's sound ends in the middle of a sample.")
     return samples

@@ -100,8 +100,8 @@ def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMiss
             members={"tracks": track_members(film.tracks)},
         )
     track = film.tracks[number]
-    if not track.sample_rate or not track.channels:
-        raise UnusableFile(f"The sound of track {number} ({track.codec}) is of a kind that isn't known.")
+    if track.fault is not None:
+        raise UnusableFile(f"Track {number}: {track.fault}")
     return ReelClip(source, film, track)
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from streamsrv.errors import UnusableFile
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.film import Track
+from streamsrv.media.formats import CODECS
 
 _MAX_DEPTH_BITS = 24
 # What ffmpeg takes a track for whose file doesn't say where its loudspeakers are, by the number of channels.
@@ -57,9 +58,9 @@ class Step:
 
 
 def grid_of(tracks: Sequence[Track]) -> Pcm:
-    """The first clip's rate and layout, the depth of the deepest. Raises ValueError where there is none at all.
+    """The first clip's layout, and its rate if FLAC has it; the depth of the deepest. ValueError where there is none.
 
-    UnusableFile for a layout that no lossless file can hold.
+    Raises UnusableFile for a layout that no lossless file can hold.
     """
     if not tracks:
         raise ValueError("a grid needs a track")
@@ -67,7 +68,7 @@ def grid_of(tracks: Sequence[Track]) -> Pcm:
     if not 0 < first.channels <= len(_USUAL_LAYOUTS) or first.sample_rate <= 0:
         raise UnusableFile(f"Sound of {first.channels} channels can't be extracted, {len(_USUAL_LAYOUTS)} at most.")
     return Pcm(
-        sample_rate=first.sample_rate,
+        sample_rate=CODECS["flac"].nearest_rate(first.sample_rate),
         layout=first.layout or _USUAL_LAYOUTS[first.channels - 1],
         channels=first.channels,
         depth_bits=16 if depth <= 16 else _MAX_DEPTH_BITS,

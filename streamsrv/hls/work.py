@@ -17,7 +17,7 @@ from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
 from streamsrv.media.checks import check_declared_length, check_published, check_size
-from streamsrv.media.material import Material, growing_material, whole_material
+from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
 from streamsrv.storage.storage import Storage
@@ -84,6 +84,7 @@ class HlsWork:
                 material = await growing_material(self._tools, spool, folder)
                 result = await self._encode(assignment, job, material, folder, f"{job.attempt}.live")
                 check_size(material.promised_bytes, spool.size)
+                await check_whole(self._tools, material)
                 return result  # noqa: TRY300 - the checks belong to what may fail
             except (SpoolAborted, OSError) as error:
                 log.info("live_attempt_ended", job_id=job.id, reason=repr(error))

@@ -6,8 +6,11 @@ from typing import Self
 
 import ffmpeg
 
+from streamsrv.media.clock import Clock
+from streamsrv.media.feed import Piece
 from streamsrv.media.formats import Codec, Format
 from streamsrv.media.inputs import AUDIO_DECODERS, DEMUXERS, PICTURE_DECODERS
+from streamsrv.media.wav import Wav
 
 # Errors and the final counts of samples and packets; each line begins with its level.
 _LOG_LEVEL = "level+verbose"
@@ -15,23 +18,36 @@ _STEREO = 2
 # A resampler makes nothing of fewer than about 20.
 _LEAST_SAMPLES = 64
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
+# It tells in the log how many there are that aren't.
+_NUMBERS = "astats=measure_perchannel=none:measure_overall=Number_of_NaNs+Number_of_Infs"
 # What containers note about themselves; in another container it means nothing.
 _CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_id", "handler_name", "DURATION")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
-    """Where ffmpeg reads. `path` None is standard input, which needs `demuxer`.
+    """Where ffmpeg reads. `path` None is standard input, which needs `demuxer`; `parts` go there, if there are any.
 
-    Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`. With `pcm` standard
-    input is raw samples of our own.
+    Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`; `clock` says where
+    silence belongs into it before. Of a track of floats all are looked at, whether they are numbers. With `pcm`
+    standard input is raw samples of our own.
     """
 
     path: Path | None = None
     pcm: "Pcm | None" = None
     demuxer: str | None = None
+    clock: Clock | None = None
+    is_float: bool = False
+    parts: tuple[Piece, ...] = ()
     start_sample: int = 0
     end_sample: int | None = None
+
+    @classmethod
+    def of_file(cls, path: Path, *, clock: Clock | None, is_float: bool = False, wav: Wav | None = None) -> Self:
+        """A whole file, or the parts of it that are a `wav` as it is meant."""
+        if wav is None:
+            return cls(path=path, clock=clock, is_float=is_float)
+        return cls(demuxer=wav.demuxer, parts=wav.parts(path), clock=clock, is_float=is_float)
 
     def cut(self, start_sample: int, end_sample: int | None) -> Self:
         """No more than what lies between these samples."""
@@ -85,7 +101,7 @@ def hls_arguments(
         **_encoder_options(encoding),
         "format": "hls",
         "ac": encoding.channels,
-        "af": _filters(source, encoding),
+        "af": _filters(source, encoding, max_seconds),
         "map_metadata": -1,
         "t": f"{max_seconds + 1:g}",
         "hls_time": f"{microseconds}us",
@@ -120,7 +136,7 @@ def file_arguments(
         **form.options,
         **_encoder_options(encoding),
         "format": form.muxer,
-        "af": _filters(source, encoding),
+        "af": _filters(source, encoding, max_seconds),
         # The times of chapters would be wrong in what is cut out, and a pipe doesn't have all of them.
         "map_chapters": -1,
         "t": f"{max_seconds + 1:g}",
@@ -163,28 +179,17 @@ def pcm_arguments(
     source: Input,
     *,
     track: int,
-    source_rate: int,
-    start_seconds: float,
     pcm: Pcm,
     max_samples: int,
 ) -> list[str]:
-    """Decode one audio track, counted from 0, to raw samples on stdout, in sync with the other tracks of its file.
-
-    The track has `source_rate` in Hz, and its file begins at `start_seconds` by its own clock: ffmpeg's idea of that
-    changes with the tracks that it reads.
-    Silence goes in for a late start and for holes of more than 50 ms in the timestamps, and nowhere else: without
-    stretching, `async` fills and trims only, and only differences above `min_hard_comp`. It ends after `max_samples`.
-    """
-    # Counted before resampling, whatever the manual says.
-    first = round(start_seconds * source_rate)
-    resample = f"aresample={pcm.sample_rate}:async=1:min_hard_comp=0.05:first_pts={first}"
+    """Decode one audio track, counted from 0, to raw samples on stdout. It ends after `max_samples`."""
+    timed = timing(source, max_samples / pcm.sample_rate)
     options: dict[str, object] = {
         "format": f"s{pcm.depth_bits}le",
         "acodec": f"pcm_s{pcm.depth_bits}le",
-        "af": f"{resample},aformat=channel_layouts={pcm.layout},atrim=end_sample={max_samples}",
+        "af": f"{timed}aresample={pcm.sample_rate},aformat=channel_layouts={pcm.layout},atrim=end_sample={max_samples}",
     }
-    argv = compiled(program, ffmpeg.output(input_stream(source)[f"a:{track}"], "pipe:1", **options))
-    return [argv[0], "-copyts", *argv[1:]]
+    return compiled(program, ffmpeg.output(input_stream(source)[f"a:{track}"], "pipe:1", **options))
 
 
 def _tag_options(cargo: Cargo) -> list[str]:
@@ -224,7 +229,13 @@ def _encoder_options(encoding: Encoding) -> dict[str, object]:
     return options
 
 
-def _filters(source: Input, encoding: Encoding) -> str:
+def timing(source: Input, longest_seconds: float) -> str:
+    """What goes before all other filters of an input that has a clock, with a comma behind it."""
+    looks = f"{_NUMBERS}," if source.is_float else ""
+    return looks if source.clock is None else f"{source.clock.filters(longest_seconds)},{looks}"
+
+
+def _filters(source: Input, encoding: Encoding, max_seconds: float) -> str:
     start = f"start_sample={source.start_sample}" if source.start_sample else ""
     end = f"end_sample={source.end_sample}" if source.end_sample is not None else ""
     trim = f"atrim={':'.join(filter(None, (start, end)))}," if start or end else ""
@@ -233,7 +244,7 @@ def _filters(source: Input, encoding: Encoding) -> str:
     layout = f"aformat=channel_layouts={encoding.layout}," if encoding.layout else ""
     # Times are counted in samples that go to the encoder: those of containers are rounded, or have holes. Behind the
     # resampler a tick is a sample, so N is exact; N/SR/TB, which the manual has, is cut to one tick less now and then.
-    return f"{trim}aresample={encoding.sample_rate},{layout}asetpts=N"
+    return f"{timing(source, max_seconds)}{trim}aresample={encoding.sample_rate},{layout}asetpts=N"
 
 
 def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.FilterableStream:
@@ -248,6 +259,8 @@ def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.Filte
         options["vn"] = None
     if source.demuxer is not None:
         options["format"] = source.demuxer
+    if source.clock is not None:
+        options["copyts"] = None  # ffmpeg's own idea of when a file begins changes with the tracks that it reads
     return ffmpeg.input("pipe:0" if source.path is None else str(source.path), **options)
 
 

@@ -4,11 +4,12 @@ import os
 import subprocess
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from streamsrv.media.child import ChildLimits, kill_group_of, prepare_child
+from streamsrv.media.feed import Piece, send_parts
 from streamsrv.media.ffmpeg import Log, Outcome
 from streamsrv.media.tools import FfmpegTools
 
@@ -31,12 +32,20 @@ class BlockingFfmpeg:
 
 @contextmanager
 def running_ffmpeg(
-    tools: FfmpegTools, argv: Sequence[str], *, readable: Sequence[Path] = (), limits: ChildLimits | None = None
+    tools: FfmpegTools,
+    argv: Sequence[str],
+    *,
+    readable: Sequence[Path] = (),
+    feed: Sequence[Piece] = (),
+    limits: ChildLimits | None = None,
 ) -> Iterator[BlockingFfmpeg]:
-    """Start it; whatever ends the block, its whole process group is killed and reaped. It dies with this process."""
+    """Start it; whatever ends the block, its whole process group is killed and reaped. It dies with this process.
+
+    `feed` goes to its standard input.
+    """
     process = subprocess.Popen(
         tools.confined(argv, readable=readable, writable=()),
-        stdin=subprocess.DEVNULL,
+        stdin=subprocess.PIPE if feed else subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -46,12 +55,15 @@ def running_ffmpeg(
     log = Log()
     drain = threading.Thread(target=_read_log, args=(process, log), daemon=True)
     drain.start()
+    feeding = threading.Thread(target=_feed, args=(process, feed), daemon=True)
+    feeding.start()
     try:
         yield BlockingFfmpeg(process, drain, log)
     finally:
         kill_group_of(process.pid, ended=process.poll() is not None)
         process.wait()
         drain.join()
+        feeding.join()
         for pipe in (process.stdout, process.stderr):
             if pipe is not None:
                 pipe.close()
@@ -61,3 +73,9 @@ def _read_log(process: subprocess.Popen[bytes], log: Log) -> None:
     assert process.stderr is not None  # noqa: S101 - it was opened as a pipe
     for line in process.stderr:
         log.read(line.decode(errors="replace").rstrip("\n"))
+
+
+def _feed(process: subprocess.Popen[bytes], parts: Sequence[Piece]) -> None:
+    if process.stdin is not None:
+        with process.stdin as pipe, suppress(BrokenPipeError):  # it wants no more: its outcome tells why
+            send_parts(parts, pipe.fileno())

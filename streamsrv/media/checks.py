@@ -10,6 +10,7 @@ from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.fmp4 import check_init, count_samples, is_empty
 from streamsrv.media.mpegts import BrokenSegment, count_frames
 from streamsrv.media.probe import Measured
+from streamsrv.media.sizes import is_promise
 
 # A resampler keeps a few samples back and rounds; more than this is loss.
 _RESAMPLER_SECONDS = 0.05
@@ -19,6 +20,7 @@ _CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "
 _LIMITS = {24: "Decoding this file takes too long.", 25: "What this file decodes to is too large."}
 # The resampler says so and goes on, without the silence.
 _NOT_FILLED = "Failed to compensate for timestamp delta"
+NOT_NUMBERS = "There are samples in this file that aren't numbers."
 _REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
     (
         ("Failed to configure output pad",),
@@ -31,6 +33,16 @@ _REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
         "Decoding this file takes too much memory.",
     ),
     (
+        ("Input contains (near) NaN/+-Inf",),
+        UnusableFile,
+        NOT_NUMBERS,
+    ),
+    (
+        ("Error while opening decoder",),
+        UnusableFile,
+        "The sound is of a kind that isn't taken here.",
+    ),
+    (
         ("Error while opening encoder",),
         BadParameter,
         "The encoder doesn't take this combination of bitrate, sample rate and channels.",
@@ -41,6 +53,7 @@ _REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
             "does not contain any stream",
             "matches no streams",
             "End of file",
+            "not found for input stream",
         ),
         UnusableFile,
         "The file can't be decoded: its sound is damaged or of a kind that isn't known.",
@@ -107,7 +120,6 @@ def check_init_section(data: bytes) -> None:
 def check_outcome(
     outcome: Outcome,
     *,
-    source_rate: int,
     encoding: Encoding,
     declared: Declared | None,
     max_seconds: float,
@@ -116,51 +128,64 @@ def check_outcome(
 ) -> None:
     """Did ffmpeg end well, and was all the sound of the cut decoded and encoded?
 
-    `source_rate` in Hz is the decoder's; no more than `most_samples` can be decoded if the header is right.
+    No more than `most_samples` can be decoded if the header is right.
     UnusableFile for the input's fault, BadParameter for a cut or an encoding that isn't possible, DiskFull,
     InternalError for ours.
     """
-    check_decoded(outcome, source_rate=source_rate, declared=declared, max_seconds=max_seconds, cut=cut)
+    check_decoded(outcome, declared=declared, max_seconds=max_seconds, cut=cut)
     if most_samples is not None and outcome.decoded_samples > most_samples:
         raise InternalError("There is more sound than the header counts.")
-    decoded_seconds = outcome.decoded_samples / source_rate
-    if cut.start_seconds and cut.start_seconds >= decoded_seconds:
-        raise BadParameter(f"start lies behind the end of the sound, which is {_clock(decoded_seconds)} long.")
+    if cut.start_seconds and cut.start_seconds >= outcome.heard_seconds:
+        raise BadParameter(f"start lies behind the end of the sound, which is {_clock(outcome.heard_seconds)} long.")
     if outcome.encoded_samples == 0 and cut.duration_seconds is not None:
         raise BadParameter("duration is too short: there is no sample in it.")
     if outcome.encoded_samples == 0:
-        raise UnusableFile("There is no sound in this file.")
-    if outcome.encoded_samples / encoding.sample_rate < cut.seconds_of(decoded_seconds) - _RESAMPLER_SECONDS:
-        raise InternalError("Less sound was encoded than was decoded.")
+        raise UnusableFile(f"The sound is too short for this format: {outcome.decoded_samples} samples.")
+    _check_kept(outcome.encoded_samples / encoding.sample_rate, cut.seconds_of(outcome.heard_seconds))
 
 
-def check_decoded(
-    outcome: Outcome, *, source_rate: int, declared: Declared | None, max_seconds: float, cut: Cut = WHOLE
-) -> None:
-    """The first half of `check_outcome`: did ffmpeg end well, and was all that the file promises of the cut decoded?"""
+def check_decoded(outcome: Outcome, *, declared: Declared | None, max_seconds: float, cut: Cut = WHOLE) -> None:
+    """The first half of `check_outcome`: did ffmpeg end well, and was all that the file promises of the cut decoded?
+
+    A promise is about time: silence that went in counts, too.
+    """
     errors = "\n".join(outcome.errors)
     if "No space left on device" in errors:
         raise DiskFull
+    if outcome.not_numbers:
+        raise UnusableFile(NOT_NUMBERS)
     if outcome.returncode != 0:
         raise _failure(outcome, errors)
-    decoded_seconds = outcome.decoded_samples / source_rate
+    heard_seconds = outcome.heard_seconds
     if outcome.decoded_samples == 0:
         raise UnusableFile("There is no sound in this file.")
-    if decoded_seconds > max_seconds:
+    if heard_seconds > max_seconds:
         raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
     if _NOT_FILLED in errors:
         raise UnusableFile("The sound begins so late, or pauses for so long, that its silence takes too much memory.")
     if outcome.changes:
         # Filters begin anew there, and lose what they held; times and lengths mean nothing any more.
         raise UnusableFile("The sound changes its sample rate or its channels in the middle of the file.")
-    is_cut_reached = cut.end_seconds is not None and decoded_seconds >= cut.end_seconds
+    is_cut_reached = cut.end_seconds is not None and heard_seconds >= cut.end_seconds
     if not is_cut_reached:
-        check_reach(decoded_seconds, declared)
+        _check_reach(heard_seconds, declared)
     if any(sign in errors for sign in _CUT_SHORT):
-        raise UnusableFile(f"The file ends in the middle, after {_clock(decoded_seconds)} of sound.")
+        raise UnusableFile(f"The file ends in the middle, after {_clock(heard_seconds)} of sound.")
 
 
-def check_reach(seconds: float, declared: Declared | None) -> None:
+def check_heard(outcome: Outcome, seconds: float) -> None:
+    """Raw samples of so many `seconds` are all that went on from the decoder, no less and no more."""
+    _check_kept(seconds, outcome.heard_seconds)
+
+
+def _check_kept(seconds: float, heard_seconds: float) -> None:
+    if seconds < heard_seconds - _RESAMPLER_SECONDS:
+        raise InternalError("Less sound was encoded than was decoded.")
+    if seconds > heard_seconds + _RESAMPLER_SECONDS:
+        raise InternalError("More sound was encoded than was decoded.")
+
+
+def _check_reach(seconds: float, declared: Declared | None) -> None:
     """So much sound is all that the file promises. Raises UnusableFile."""
     if declared is not None and seconds < declared.seconds - declared.tolerance_seconds:
         raise UnusableFile(
@@ -196,8 +221,8 @@ def check_file(measured: Measured | None, outcome: Outcome, encoding: Encoding) 
 
 
 def check_size(promised_bytes: int | None, actual_bytes: int) -> None:
-    """The file is as long as it says itself."""
-    if promised_bytes is not None and actual_bytes < promised_bytes:
+    """The file is as long as it says itself, if that can be true."""
+    if promised_bytes is not None and actual_bytes < promised_bytes and is_promise(promised_bytes, actual_bytes):
         missing = promised_bytes - actual_bytes
         raise UnusableFile(f"The file ends in the middle: {missing} of {promised_bytes} bytes are missing.")
 

@@ -1,12 +1,12 @@
-"""Files made of chunks, WAV, RF64, Wave64 and CAF: where the sound lies in them and how much they state. Pure."""
+"""Files made of chunks, WAV in all its kinds, Wave64 and CAF: where the sound lies and how much they state. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 _KEPT_BYTES = 64
-# Whoever writes to a pipe doesn't know the length and leaves one of these; all bits set in CAF.
-_UNKNOWN_SIZES = (0, 0xFFFFFFFF, 0x7FFFFFFF, 0x7FFFF000, 0xFFFFFFFF - 36, 0xFFFFFFFF - 44, (1 << 64) - 1)
+# How WAVs begin: as they always did, with large sizes, with large numbers' bytes first.
+WAVES = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,26 @@ class _Shape:
 
 
 _RIFF = _Shape(12, 4, 4, "little", 2)
+_RIFX = _Shape(12, 4, 4, "big", 2)
 _WAVE64 = _Shape(40, 16, 8, "little", 8, counts_itself=True)  # names are GUIDs that begin with the four letters
 _CAF = _Shape(8, 4, 8, "big", 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """`known`: the first bytes of each chunk before the sound. It lies at `offset`; its `size` may be unknown."""
+    """`known`: the first bytes of each chunk before the sound, numbers in `order`.
+
+    The sound lies at `offset`. Its `size` is as it stands there, which may be no promise; None where it says unknown.
+    """
 
     known: Mapping[bytes, bytes]
     offset: int
     size: int | None
+    order: Literal["little", "big"] = "little"
+
+    def number(self, chunk: bytes, start: int, end: int) -> int:
+        """What these bytes of a chunk are as a number; 0 where there are none."""
+        return int.from_bytes(self.known.get(chunk, b"")[start:end], self.order)
 
 
 def is_chunked(head: bytes) -> bool:
@@ -55,7 +64,7 @@ def read_chunks(head: bytes) -> Chunks | None:
         size = int.from_bytes(head[offset + shape.name_bytes : offset + shape.head_bytes], shape.order)
         body = offset + shape.head_bytes
         if name == b"data":
-            return Chunks(known, body, _stated(size, shape, known))
+            return Chunks(known, body, _stated(size, shape, known), shape.order)
         known[name] = head[body : body + min(size, _KEPT_BYTES)]
         length = max(size, shape.head_bytes) if shape.counts_itself else size + shape.head_bytes
         offset += length + -length % shape.padding
@@ -63,18 +72,18 @@ def read_chunks(head: bytes) -> Chunks | None:
 
 
 def _shape(head: bytes) -> _Shape | None:
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
-        return _RIFF
+    if head[8:12] == b"WAVE" and head[:4] in WAVES:
+        return _RIFX if head[:4] == b"RIFX" else _RIFF
     if head[:4] == b"riff" and head[24:28] == b"wave":
         return _WAVE64
     return _CAF if head[:4] == b"caff" else None
 
 
 def _stated(size: int, shape: _Shape, known: Mapping[bytes, bytes]) -> int | None:
-    """RF64 has the true size in a chunk of its own (EBU Tech 3306)."""
+    """RF64 and BW64 have the true size in a chunk of its own (EBU Tech 3306, ITU-R BS.2088)."""
     long_size = int.from_bytes(known.get(b"ds64", b"")[8:16], "little")
     if long_size:
         return long_size
-    if size in _UNKNOWN_SIZES:
+    if size == (1 << 8 * shape.size_bytes) - 1:
         return None
     return max(0, size - shape.head_bytes) or None if shape.counts_itself else size

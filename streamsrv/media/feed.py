@@ -3,7 +3,7 @@
 import asyncio
 import os
 import select
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -25,6 +25,25 @@ class FilePart:
 
 
 Piece = bytes | FilePart
+
+
+def feed_of(parts: Sequence[Piece]) -> AsyncIterator[Piece] | None:
+    """Parts that are all there, one after the other; None where there are none."""
+    return _one_by_one(parts) if parts else None
+
+
+async def _one_by_one(parts: Sequence[Piece]) -> AsyncIterator[Piece]:
+    for part in parts:
+        yield part
+
+
+def send_parts(parts: Sequence[Piece], descriptor: int) -> None:
+    """For those who may block: all of it to a child, as it takes it. Raises BrokenPipeError where it wants no more."""
+    for part in parts:
+        if isinstance(part, FilePart):
+            _send(part, descriptor)
+        else:
+            os.write(descriptor, part)  # headers, which a pipe takes at once
 
 
 class Feeder:

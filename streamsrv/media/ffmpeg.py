@@ -21,7 +21,10 @@ _DECODED = re.compile(r"Input stream #\d+:\d+ \(audio\): .* frames decoded.*\((\
 _ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\d+) samples\); (\d+) packets muxed")
 _ERROR = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )*\[(?:error|fatal|panic)\] (.*)")
 # Filters are set up anew for sound of another kind.
-_GRAPH = re.compile(r"^\[graph_\S+_in_\S+ @ 0x[0-9a-f]+\] \[verbose\] tb:")
+_GRAPH = re.compile(r"^\[graph_\S+_in_\S+ @ 0x[0-9a-f]+\] \[verbose\] tb:.* samplerate:(\d+)")
+# The resampler's, in pieces.
+_FILLED = re.compile(r"adding (\d+) audio samples of silence")
+_NOT_NUMBERS = re.compile(r"Number of (?:NaNs|Infs): ([1-9]\d*)")
 _OUT_TIME = re.compile(r"^out_time_us=(\d+)")
 
 
@@ -29,7 +32,9 @@ _OUT_TIME = re.compile(r"^out_time_us=(\d+)")
 class Outcome:
     """How a child ended. Samples are counted at the decoder (before resampling) and at the encoder (after it).
 
-    `changes`: how often the decoded sound changed its sample rate or channels in the middle.
+    `filled_samples`: the silence that went in by the rule of time, at the decoder's own rate, `sample_rate` in Hz.
+    `changes`: how often the decoded sound changed its sample rate or channels in the middle. `not_numbers`: samples of
+    a track of floats that are none.
     """
 
     returncode: int
@@ -38,6 +43,15 @@ class Outcome:
     packets: int
     errors: tuple[str, ...]
     changes: int = 0
+    filled_samples: int = 0
+    sample_rate: int = 0
+    not_numbers: int = 0
+
+    @property
+    def heard_seconds(self) -> float:
+        """All that went on from the decoder: its sound, and the silence in its holes."""
+        heard_samples = self.decoded_samples + self.filled_samples
+        return heard_samples / self.sample_rate if self.sample_rate else 0.0
 
 
 @dataclass(slots=True)
@@ -45,6 +59,9 @@ class Log:
     """What is kept of a child's stderr, however much it writes."""
 
     decoded_samples: int = 0
+    filled_samples: int = 0
+    sample_rate: int = 0
+    not_numbers: int = 0
     encoded_samples: int = 0
     packets: int = 0
     out_seconds: float = 0.0
@@ -58,8 +75,13 @@ class Log:
             self.decoded_samples = int(match[1])
         elif match := _ENCODED.search(line):
             self.encoded_samples, self.packets = int(match[1]), int(match[2])
-        elif _GRAPH.match(line):
+        elif match := _FILLED.search(line):
+            self.filled_samples += int(match[1])
+        elif match := _NOT_NUMBERS.search(line):
+            self.not_numbers += int(match[1])
+        elif match := _GRAPH.match(line):
             self.graphs += 1
+            self.sample_rate = int(match[1])
         elif (match := _ERROR.match(line)) and "not on whitelist" not in line:
             self.errors.append(match[1][:_MAX_LINE])
 
@@ -74,6 +96,9 @@ class Log:
             self.packets,
             tuple(self.errors),
             max(0, self.graphs - 1),
+            self.filled_samples,
+            self.sample_rate,
+            self.not_numbers,
         )
 
 

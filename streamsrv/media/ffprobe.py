@@ -4,48 +4,57 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from streamsrv.media.arguments import whitelists
+from streamsrv.media.inputs import AUDIO_DECODERS
 
+# The track that is used where nobody chooses one must be of a kind that is taken.
+_FIRST_TRACK = ("-codec_whitelist:a:0", ",".join(AUDIO_DECODERS))
+# When tracks begin: their first packets tell, of which the first ones of the file are enough.
+_BEGINNING = ("-read_intervals", "%+#8")
+_STAMPS = ":packet=stream_index,pts_time"
 # No more than is read: tags can be as long as the file.
 _PROBED = (
-    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,duration,bits_per_sample,bits_per_raw_sample"
-    ":stream_tags=DURATION:stream_disposition=attached_pic:format=format_name,duration"
+    "stream=codec_type,codec_name,codec_tag_string,sample_fmt,sample_rate,channels,start_time,duration"
+    ",bits_per_sample,bits_per_raw_sample:stream_tags=DURATION:stream_disposition=attached_pic:format=format_name,duration"
 )
 # All that goes along with the sound when a file is converted.
 _DESCRIBED = "stream=codec_type,codec_name:stream_disposition=attached_pic:stream_tags:format_tags"
 _FILM = (
-    "stream=codec_type,codec_name,sample_fmt,sample_rate,channels,channel_layout,duration,bits_per_sample"
-    ",bits_per_raw_sample:stream_tags=language,DURATION:format=format_name,start_time,duration"
+    "stream=codec_type,codec_name,codec_tag_string,sample_fmt,sample_rate,channels,channel_layout,start_time,duration"
+    ",bits_per_sample,bits_per_raw_sample:stream_tags=language,DURATION:stream_disposition=attached_pic"
+    ":format=format_name,duration"
 )
 
 
-def probe_arguments(program: str, path: Path, *, demuxer: str | None, other_decoders: str) -> list[str]:
+def probe_arguments(program: str, path: Path, *, demuxer: str | None, decoders: str) -> list[str]:
     """Describe the streams and the container as JSON.
 
-    ffprobe fails when it may not open the decoder of each stream, so pictures and subtitles get `other_decoders`
-    (comma-separated names); those are opened and see no packet, and what probes packets stays closed to them.
+    ffprobe fails when it may not open the decoder of each stream, so all but the first track of sound get `decoders`
+    (comma-separated names of all); those are opened and see no packet, and what probes packets stays closed to them.
     """
     hint = ["-f", demuxer] if demuxer else []
-    return _ffprobe(program, path, other_decoders, [*hint, "-show_entries", _PROBED])
+    return _ffprobe(program, path, decoders, [*_FIRST_TRACK, *hint, *_BEGINNING, "-show_entries", _PROBED + _STAMPS])
 
 
-def describe_arguments(program: str, path: Path, *, demuxer: str | None, other_decoders: str) -> list[str]:
+def describe_arguments(program: str, path: Path, *, demuxer: str | None, decoders: str) -> list[str]:
     """List tracks and tags as JSON; with `demuxer`, those that are seen when the file comes through a pipe."""
     in_order = ["-seekable", "0", "-f", demuxer] if demuxer else []
-    return _ffprobe(program, path, other_decoders, [*in_order, "-show_entries", _DESCRIBED])
+    return _ffprobe(program, path, decoders, [*in_order, "-show_entries", _DESCRIBED])
 
 
-def film_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:
+def film_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
     """List the audio tracks of a file and when it begins, as JSON."""
-    return _ffprobe(program, path, other_decoders, ["-show_entries", _FILM])
+    return _ffprobe(program, path, decoders, [*_BEGINNING, "-show_entries", _FILM + _STAMPS])
 
 
-def measure_arguments(program: str, path: Path, *, other_decoders: str) -> list[str]:
+def measure_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
     """Count the packets of a file of our own by reading it through, and show the length that its header states."""
     shown = ["-select_streams", "a:0", "-show_entries", "stream=nb_read_packets,duration:format=duration"]
-    return _ffprobe(program, path, other_decoders, ["-count_packets", *shown])
+    return _ffprobe(program, path, decoders, ["-count_packets", *shown])
 
 
-def _ffprobe(program: str, path: Path, other_decoders: str, options: Sequence[str]) -> list[str]:
+def _ffprobe(program: str, path: Path, decoders: str, options: Sequence[str]) -> list[str]:
     allowed = [word for name, value in whitelists("file").items() for word in (f"-{name}", value)]
-    allowed += ["-codec_whitelist:v", other_decoders, "-codec_whitelist:s", other_decoders]
+    # Some are experimental, and no less able to spoil the track beside them.
+    allowed += ["-strict", "-2"]
+    allowed += [word for kind in "avsd" for word in (f"-codec_whitelist:{kind}", decoders)]
     return [program, "-hide_banner", "-loglevel", "warning", *allowed, *options, "-of", "json", "-i", str(path)]

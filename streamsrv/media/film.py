@@ -8,11 +8,13 @@ from typing import Any
 
 from streamsrv.errors import UnusableFile
 from streamsrv.media.checks import check_size
+from streamsrv.media.clock import Clock, late_seconds_of
 from streamsrv.media.declared import Declared, declared_bytes, declared_length
 from streamsrv.media.ffprobe import film_arguments
-from streamsrv.media.material import read_head
-from streamsrv.media.probe import depth_bits_of, seconds_of, words_for
+from streamsrv.media.material import look
+from streamsrv.media.probe import depth_bits_of, fault_of, is_float, seconds_of, track_seconds, words_for
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.media.wav import Wav
 
 # As much as any tag of a language takes (RFC 5646 section 4.4.1); a file may say anything.
 _LANGUAGE_CHARACTERS = 35
@@ -23,7 +25,8 @@ class Track:
     """One audio track; `number` counts the audio tracks of its file from 0.
 
     `layout` is ffmpeg's name of its loudspeakers, None where the file doesn't say; `declared` what it promises, if that
-    can be relied on.
+    can be relied on; `clock` how its stamps are read; `is_float`: it keeps samples as floats.
+    `fault`: why it can't be used, in words for people; `wav`: its file as it is meant, where ffmpeg would misread it.
     """
 
     number: int
@@ -34,47 +37,76 @@ class Track:
     language: str | None
     layout: str | None = None
     declared: Declared | None = None
+    clock: Clock | None = None
+    is_float: bool = False
+    fault: str | None = None
+    wav: Wav | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """`start_seconds` is when the first of all tracks begins, by the file's own clock; `duration_seconds` is of all."""
+    """The audio tracks of a file; `duration_seconds` is that of all its tracks."""
 
-    start_seconds: float
     duration_seconds: float | None
     tracks: tuple[Track, ...]
 
 
 async def probe_film(tools: FfmpegTools, path: Path) -> Film:
     """Read the file's header. Raises UnusableFile, in words, where it is cut off or nothing that ffmpeg reads."""
-    head, size = await asyncio.to_thread(read_head, path)
+    head, size, wav = await asyncio.to_thread(look, path)
     check_size(declared_bytes(head), size)
-    argv = film_arguments(tools.ffprobe, path, other_decoders=tools.other_decoders)
+    if wav is not None:
+        return _film_of_wav(wav, head, size)
+    argv = film_arguments(tools.ffprobe, path, decoders=tools.decoders)
     result = await tools.run(argv, readable=(path,))
     if result.returncode != 0:
         raise UnusableFile(words_for(result.stderr))
-    film = read_film(json.loads(result.stdout), head, estimated="Estimating duration from bitrate" in result.stderr)
-    if film.tracks and not any(track.channels for track in film.tracks):
-        raise UnusableFile(words_for(""))  # a text that ffprobe takes for an MP3
+    estimated = "Estimating duration from bitrate" in result.stderr
+    film = read_film(json.loads(result.stdout), head, size, estimated=estimated)
+    if film.tracks and all(track.fault for track in film.tracks):
+        raise UnusableFile(film.tracks[0].fault)
     return film
 
 
-def read_film(report: dict[str, Any], head: bytes = b"", *, estimated: bool = False) -> Film:
-    """Turn ffprobe's JSON and the file's first bytes into a Film. Pure. `estimated`: its lengths are guesses."""
+def _film_of_wav(wav: Wav, head: bytes, size: int) -> Film:
+    kind = wav.kind
+    plain = declared_length(head, "wav", None, size)
+    track = Track(
+        number=0,
+        codec=kind.codec,
+        sample_rate=kind.sample_rate,
+        channels=kind.channels,
+        depth_bits=kind.depth_bits,
+        language=None,
+        declared=plain if len(wav.stretches) == 1 else Declared(wav.seconds, 0.0),
+        clock=Clock(kind.sample_rate),
+        is_float=kind.is_float,
+        wav=wav,
+    )
+    return Film(duration_seconds=wav.seconds, tracks=(track,))
+
+
+def read_film(
+    report: dict[str, Any], head: bytes = b"", file_bytes: int | None = None, *, estimated: bool = False
+) -> Film:
+    """Turn ffprobe's JSON, a file's first bytes and size into a Film. Pure. `estimated`: its lengths are guesses."""
     container = report.get("format", {})
     name = str(container.get("format_name", ""))
     tracks = []
-    for number, stream in enumerate(s for s in report.get("streams", []) if s.get("codec_type") == "audio"):
-        seconds = seconds_of(stream.get("duration")) or seconds_of(stream.get("tags", {}).get("DURATION"))
-        tracks.append(_track(number, stream, declared_length(head, name, None if estimated else seconds)))
+    streams = report.get("streams", [])
+    for number, stream in enumerate(each for each in streams if each.get("codec_type") == "audio"):
+        seconds = track_seconds(stream, container)
+        clock = Clock.of(name, int(stream.get("sample_rate") or 0), late_seconds_of(stream, report))
+        tracks.append(
+            _track(number, stream, declared_length(head, name, None if estimated else seconds, file_bytes), clock)
+        )
     return Film(
-        start_seconds=float(container.get("start_time") or 0.0),
         duration_seconds=seconds_of(container.get("duration")),
         tracks=tuple(tracks),
     )
 
 
-def _track(number: int, stream: dict[str, Any], declared: Declared | None) -> Track:
+def _track(number: int, stream: dict[str, Any], declared: Declared | None, clock: Clock) -> Track:
     language = stream.get("tags", {}).get("language")
     layout = stream.get("channel_layout")
     return Track(
@@ -86,4 +118,7 @@ def _track(number: int, stream: dict[str, Any], declared: Declared | None) -> Tr
         language=None if language in (None, "und") else language[:_LANGUAGE_CHARACTERS],
         layout=None if layout in (None, "unknown") else layout,
         declared=declared,
+        clock=clock,
+        is_float=is_float(stream),
+        fault=fault_of(stream),
     )

@@ -44,16 +44,21 @@ class Codec:
 
     def nearest_rate(self, sample_rate: int) -> int:
         """The source's rate where the codec has it, else the next one, else the largest, of its family if it can be."""
-        if not self.rates:
-            # Below, a frame would be longer than a short segment; above is more than FLAC can hold.
-            return min(max(sample_rate, MIN_RATE), MAX_RATE)
-        if sample_rate in self.rates:
-            return sample_rate
+        if not self.rates or sample_rate in self.rates:
+            return sample_rate if self.rates else _any_rate(sample_rate, in_tens=self.name == "flac")
         kin = [rate for rate in self.rates if (rate % 11025 == 0) == (sample_rate % 11025 == 0)]
         return next((rate for rate in sorted(self.rates) if rate >= sample_rate), max(kin or self.rates))
 
 
-MIN_RATE, MAX_RATE = 8000, 655350
+MIN_RATE, MAX_RATE = 8000, 655340
+
+
+def _any_rate(sample_rate: int, *, in_tens: bool) -> int:
+    """The source's, or a half of what FLAC can't hold. Below MIN_RATE a frame would be longer than a short segment."""
+    rate = -(-sample_rate // -(-sample_rate // MAX_RATE))
+    return max(rate - rate % 10 if in_tens and rate > 65535 else rate, MIN_RATE)  # RFC 9639 section 9.1.2
+
+
 # Sample rates of layer III by the version bits of a frame's header: MPEG 2.5, 2, 1 (ISO/IEC 11172-3, 13818-3).
 LAYER3_RATES = {0: (11025, 12000, 8000), 2: (22050, 24000, 16000), 3: (44100, 48000, 32000)}
 _MPEG_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)

@@ -15,10 +15,13 @@ from streamsrv.media.declared import Declared, declared, declared_bytes, xing_he
 from streamsrv.media.probe import Source, probe
 from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.media.wav import Wav, mended, mended_head
 
 # A large cover or an index of hours of sound may stand before the sound: then a header needs more bytes to be read.
 _HEADER_BYTES = (HEAD_BYTES, 4 * HEAD_BYTES, 16 * HEAD_BYTES, 64 * HEAD_BYTES, 256 * HEAD_BYTES)
 _DELAY_SAMPLES = 576
+# Of the containers that can be decoded from a pipe, by ffmpeg's names.
+_SEVERAL_TRACKS = ("matroska", "mov", "flv")
 
 
 class Growing(Protocol):
@@ -61,11 +64,20 @@ class Material:
 
 async def whole_material(tools: FfmpegTools, path: Path) -> Material:
     """Look into a file that is all there. Raises UnusableFile."""
-    head, size = await asyncio.to_thread(read_head, path)
+    head, size, wav = await asyncio.to_thread(look, path)
     promised = declared_bytes(head)
     check_size(promised, size)
+    if wav is not None:
+        source = Source.of_wav(wav)
+        promise = declared(head, source, size) if len(wav.stretches) == 1 else Declared(wav.seconds, 0.0)
+        return _material(path, source, promise, promised)
     source = await probe(tools, path)
-    return Material(Input(path=path), path, source, declared(head, source), promised)
+    return _material(path, source, declared(head, source, size), promised)
+
+
+def _material(path: Path, source: Source, promise: Declared | None, promised_bytes: int | None) -> Material:
+    source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=source.wav)
+    return Material(source_input, path, source, promise, promised_bytes)
 
 
 async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> Material:
@@ -79,7 +91,7 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> M
             break
         head = await file.head(4 * count)
     container = sniff(head)
-    if container is None or not container.pipeable:
+    if container is None or not container.pipeable or mended_head(head) is not None:
         raise InternalError("This container can't be decoded while it arrives.")
     # The file's own name may go to storage when it is complete; this one stays as long as it is read.
     link = folder / "source"
@@ -90,8 +102,24 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> M
     end = xing.samples if xing is not None and xing.trimmed else None
     # Half a frame of MPEG-1 more is still the decoder's own delay.
     most = xing.samples + xing.padding + _DELAY_SAMPLES if xing is not None and xing.trimmed else None
-    source_input = Input(demuxer=container.demuxer, end_sample=end)
+    source_input = Input(demuxer=container.demuxer, clock=source.clock, is_float=source.is_float, end_sample=end)
     return Material(source_input, link, source, declared(head, source), declared_bytes(head), most, file.chunks())
+
+
+async def check_whole(tools: FfmpegTools, material: Material) -> None:
+    """Does a file that grew, and is whole now, hold the sound that its head said, and no other?
+
+    Raises InternalError where only the whole file tells, and UnusableFile.
+    """
+    source = material.source
+    if source.format_name == "wav":
+        _, _, wav = await asyncio.to_thread(look, material.path)
+        if wav is not None:
+            raise InternalError("This WAV has its sound in several places.")
+    if source.format_name.startswith(_SEVERAL_TRACKS):
+        whole = await probe(tools, material.path)
+        if whole.late_seconds != source.late_seconds:
+            raise InternalError("The file's head doesn't tell when its sound begins.")
 
 
 async def _probe_growing(tools: FfmpegTools, file: Growing, link: Path, tag_bytes: int, demuxer: str) -> Source:
@@ -112,6 +140,18 @@ def is_whole_head(head: bytes, count: int) -> bool:
     In files of chunks tags, covers and padding may stand before the chunk that tells how much sound there is.
     """
     return len(head) < count or not is_chunked(head) or read_chunks(head) is not None
+
+
+def look(path: Path) -> tuple[bytes, int, Wav | None]:
+    """The same as `read_head`, and a WAV as it is meant where that isn't plain. Raises UnusableFile. Blocks."""
+    head, size = read_head(path)
+    with path.open("rb") as file:
+
+        def read(offset: int, count: int) -> bytes:
+            file.seek(offset)
+            return file.read(count)
+
+        return head, size, mended(head, size, read)
 
 
 def read_head(path: Path) -> tuple[bytes, int]:

@@ -6,18 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import UnusableFile
+from streamsrv.media.clock import Clock, late_seconds_of
 from streamsrv.media.ffprobe import describe_arguments, measure_arguments, probe_arguments
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.media.wav import Wav
 
 # Codecs that keep every sample: their depth is the file's. All others count as 16 bit.
 _LOSSLESS = ("pcm_", "flac", "alac", "ape", "tta", "wavpack", "tak", "truehd", "mlp", "wmalossless")
 
+# Encrypted sound in MP4: by common encryption, by FairPlay, by Audible.
+_PROTECTED = ("enca", "drms", "aavd")
+_IS_PROTECTED = "The file is protected (DRM): only the programs that it was sold for can play it."
+# In Hz. Telephones have 8000, and old games a quarter of that.
+_LEAST_RATE = 1000
 _UNKNOWN = "The file isn't sound that can be read. Send a song or a film, e.g. MP3, M4A, WAV, FLAC, OGG, MP4 or MKV."
 # Hours of sound are gigabytes, which a slow disk takes its time to give.
 _MEASURE_SECONDS = 900.0
 _WORDS = (
     ("moov atom not found", "The file ends in the middle, or its index is missing."),
     ("Format not on whitelist", "This is a playlist, a script, a picture or something else that isn't sound."),
+    ("DRM protected stream", _IS_PROTECTED),
+    ("Could not open codec", "The sound is of a kind that isn't taken here."),
     ("End of file", "The file ends before any sound begins."),
 )
 
@@ -28,6 +37,7 @@ class Source:
 
     `duration_seconds` is of the track where the container says so, else of the file, else None. `duration_estimated`
     means that ffprobe derived it from the bit rate; `depth_bits` is 16 for lossy codecs, 24 for floats, at most 32.
+    `late_seconds`: when the track begins, counted from the first one of all. `wav`: the file as it is meant.
     """
 
     format_name: str
@@ -40,12 +50,35 @@ class Source:
     has_video: bool
     is_float: bool = False
     pictures: int = 0
+    late_seconds: float = 0.0
+    wav: Wav | None = None
+
+    @classmethod
+    def of_wav(cls, wav: Wav) -> "Source":
+        """What a WAV holds that ffprobe would misread."""
+        kind = wav.kind
+        return cls(
+            format_name="wav",
+            codec=kind.codec,
+            sample_rate=kind.sample_rate,
+            channels=kind.channels,
+            depth_bits=kind.depth_bits,
+            duration_seconds=wav.seconds,
+            duration_estimated=False,
+            has_video=False,
+            is_float=kind.is_float,
+            wav=wav,
+        )
+
+    @property
+    def clock(self) -> Clock:
+        return Clock.of(self.format_name, self.sample_rate, self.late_seconds)
 
 
 async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> Source:
     """Read the file's header. Raises UnusableFile, in words, where there is no sound that can be decoded."""
     result = await tools.run(
-        probe_arguments(tools.ffprobe, path, demuxer=demuxer, other_decoders=tools.other_decoders), readable=(path,)
+        probe_arguments(tools.ffprobe, path, demuxer=demuxer, decoders=tools.decoders), readable=(path,)
     )
     if result.returncode != 0:
         raise UnusableFile(words_for(result.stderr))
@@ -58,7 +91,7 @@ async def describe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None
     From a pipe tags that stand behind the sound aren't seen. Raises UnusableFile.
     """
     result = await tools.run(
-        describe_arguments(tools.ffprobe, path, demuxer=demuxer, other_decoders=tools.other_decoders), readable=(path,)
+        describe_arguments(tools.ffprobe, path, demuxer=demuxer, decoders=tools.decoders), readable=(path,)
     )
     if result.returncode != 0:
         raise UnusableFile(words_for(result.stderr))
@@ -75,7 +108,7 @@ class Measured:
 
 async def measure(tools: FfmpegTools, path: Path) -> Measured | None:
     """Read a file of our own from end to end; None where it can't be read as sound."""
-    argv = measure_arguments(tools.ffprobe, path, other_decoders=tools.other_decoders)
+    argv = measure_arguments(tools.ffprobe, path, decoders=tools.decoders)
     result = await tools.run(argv, readable=(path,), most_seconds=_MEASURE_SECONDS)
     if result.returncode != 0:
         return None
@@ -89,8 +122,10 @@ def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
     """Turn ffprobe's JSON into a Source. Pure."""
     streams = report.get("streams", [])
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
-    if audio is None or not int(audio.get("sample_rate", 0)) or not audio.get("channels"):
+    if audio is None:
         raise UnusableFile("There is no sound in this file." if streams else _UNKNOWN)
+    if (fault := fault_of(audio)) is not None:
+        raise UnusableFile(fault)
     pictures = [stream for stream in streams if stream.get("disposition", {}).get("attached_pic")]
     has_video = any(stream.get("codec_type") == "video" and stream not in pictures for stream in streams)
     return Source(
@@ -104,16 +139,37 @@ def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
         has_video=has_video,
         is_float=is_float(audio),
         pictures=len(pictures),
+        late_seconds=late_seconds_of(audio, report),
     )
 
 
+def fault_of(audio: dict[str, Any]) -> str | None:
+    """Why a track can't be used, in words for people; None where nothing speaks against it."""
+    codec, rate = audio.get("codec_name", "unknown"), int(audio.get("sample_rate") or 0)
+    if audio.get("codec_tag_string") in _PROTECTED:
+        return _IS_PROTECTED
+    if codec == "unknown":
+        return "The sound is of a kind that isn't known."
+    if not rate or not audio.get("channels"):
+        return _UNKNOWN  # a text that ffprobe takes for an MP3
+    return f"The sound's rate is {rate} Hz, at which nothing can be heard." if rate < _LEAST_RATE else None
+
+
 def _duration_seconds(audio: dict[str, Any], container: dict[str, Any], *, has_video: bool) -> float | None:
-    for text in (audio.get("duration"), audio.get("tags", {}).get("DURATION")):
-        seconds = seconds_of(text)
-        if seconds is not None:
-            return seconds
+    seconds = track_seconds(audio, container)
+    if seconds is not None:
+        return seconds
     # The container's length is that of its longest track, which may be the picture.
     return None if has_video else seconds_of(container.get("duration"))
+
+
+def track_seconds(audio: dict[str, Any], container: dict[str, Any]) -> float | None:
+    """How long a track is by its container, in ffprobe's words for both; None where that doesn't say."""
+    seconds = seconds_of(audio.get("duration")) or seconds_of(audio.get("tags", {}).get("DURATION"))
+    if seconds is not None and container.get("format_name") == "ogg":
+        # Positions there, of which this is the last, needn't begin at 0 (RFC 7845 section 4.5).
+        seconds -= max(0.0, float(audio.get("start_time") or 0.0))
+    return seconds
 
 
 def seconds_of(text: str | None) -> float | None:

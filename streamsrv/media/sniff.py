@@ -1,5 +1,6 @@
 """Tell a container from its first bytes, before the rest of an upload is there. Pure."""
 
+from streamsrv.media.chunks import WAVES
 from streamsrv.media.inputs import Container
 
 # As much as is needed to tell: an MP4's first boxes, an ID3 tag's header, an Ogg page.
@@ -25,7 +26,7 @@ def sniff(head: bytes) -> Container | None:
     for offset, magic, container in _MAGIC:
         if head.startswith(magic, offset):
             return container
-    if head[:4] in (b"RIFF", b"RF64") and head[8:12] == b"WAVE":
+    if head[:4] in WAVES and head[8:12] == b"WAVE":
         return _WAV
     if head[4:8] == b"ftyp":
         return _MP4_IN_ORDER if _index_comes_first(head) else _MP4_INDEX_LAST

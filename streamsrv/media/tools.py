@@ -5,13 +5,15 @@ import shutil
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.child import QUICK_SECONDS, Finished, run_to_end
 from streamsrv.media.formats import CODECS, FORMATS, Format
+from streamsrv.media.inputs import without_verdict
 from streamsrv.media.sandbox import confine
-from streamsrv.tasks import both
+from streamsrv.tasks import all_of, both
 
 _SIGNALLED = 128
 # It is the first that has channel layouts by name for raw samples, and the one before lacks movie_timescale.
@@ -20,16 +22,18 @@ _OLDEST = (5, 1)
 
 @dataclass(frozen=True, slots=True)
 class FfmpegTools:
-    """The programs of this machine. `encoders`, `other_decoders` (not of sound): what ffmpeg was built with.
+    """The programs of this machine. `encoders`, `decoders` (comma-separated): what ffmpeg was built with.
 
-    `home` is the data directory of the server that they work for; by it the next server knows those that were left.
+    `without_verdict` are those of its demuxers and decoders that `inputs` knows nothing of. `home` is the data folder
+    of the server that they work for; by it the next server knows those that were left.
     """
 
     ffmpeg: str
     ffprobe: str
     version: str = ""
     encoders: frozenset[str] = frozenset()
-    other_decoders: str = ""
+    decoders: str = ""
+    without_verdict: tuple[str, ...] = ()
     sandboxed: bool = False
     home: Path | None = None
 
@@ -57,7 +61,7 @@ class FfmpegTools:
 
     def shortcomings(self) -> list[str]:
         """What this ffmpeg lacks, a sentence each."""
-        return [*self._age(), *self._missing_encoders()]
+        return [*self._age(), *self._missing_encoders(), *self._without_verdict()]
 
     def _age(self) -> list[str]:
         numbers = re.match(r"n?(\d+)\.(\d+)", self.version)
@@ -73,6 +77,10 @@ class FfmpegTools:
             if codec.encoder not in self.encoders
         ]
 
+    def _without_verdict(self) -> list[str]:
+        names = ", ".join(self.without_verdict)
+        return [f"Nobody has decided on what this ffmpeg reads besides, so it is refused: {names}."] if names else []
+
     def formats(self) -> dict[str, Format]:
         """What this ffmpeg can make, by name."""
         return {
@@ -87,15 +95,16 @@ async def find_tools(ffmpeg: str, ffprobe: str, sandbox: str) -> FfmpegTools:
     if missing:
         raise InternalError(f"{' and '.join(missing)} can't be found. Install it, e.g.: sudo apt-get install -y ffmpeg")
     tools = FfmpegTools(paths[ffmpeg] or "", paths[ffprobe] or "")
-    listings = both(_list(tools, "-encoders"), _list(tools, "-decoders"))
-    (encoders, decoders), sandboxed = await both(listings, _sandbox_works(tools, sandbox))
+    listings = all_of([_list(tools, option) for option in ("-encoders", "-decoders", "-demuxers")])
+    (encoders, decoders, demuxers), sandboxed = await both(listings, _sandbox_works(tools, sandbox))
     if sandbox == "require" and not sandboxed:
         raise InternalError("bubblewrap is required by ffmpeg.sandbox, and doesn't work here.")
     return replace(
         tools,
         version=encoders.stderr.split(" Copyright")[0].removeprefix("ffmpeg version "),
         encoders=frozenset(_names(encoders.stdout, "A")),
-        other_decoders=",".join(_names(decoders.stdout, "VS")),
+        decoders=",".join(_names(decoders.stdout, "AVS")),
+        without_verdict=_without_verdict(demuxers.stdout, decoders.stdout),
         sandboxed=sandboxed,
     )
 
@@ -105,10 +114,17 @@ async def _list(tools: FfmpegTools, option: str) -> Finished:
     return await tools.run([tools.ffmpeg, option])
 
 
+def _without_verdict(demuxers: str, decoders: str) -> tuple[str, ...]:
+    # Of several names of a demuxer the first one counts.
+    names = [name.split(",")[0] for name in _names(demuxers, "D")]
+    return tuple(chain(*without_verdict(names, _names(decoders, "A"))))
+
+
 def _names(listing: str, kinds: str) -> list[str]:
-    """Names that ffmpeg lists, of some kinds: (A)udio, (V)ideo, (S)ubtitles."""
+    """Names that ffmpeg lists, of some kinds: (A)udio, (V)ideo, (S)ubtitles, (D)emuxers."""
     words = (line.split() for line in listing.splitlines() if line[:1] == " " and line[1:2] in kinds)
-    return [row[1] for row in words if row[1] != "="]
+    # Newer ones have a further column, for devices.
+    return [row[2] if row[1] == "d" else row[1] for row in words if row[1] != "="]
 
 
 async def _sandbox_works(tools: FfmpegTools, sandbox: str) -> bool:

@@ -129,7 +129,7 @@ class TrackFiles:
             await self._shelf.measure(target.name)
 
     async def _encode(self, segments: Sequence[Segment], pcm: Pcm, form: Format, path: Path) -> None:
-        source = EncoderSource.of_segments(pcm.sample_rate, stored_parts(self._storage, segments))
+        source = EncoderSource.of_segments(stored_parts(self._storage, segments))
         made = await self._encoder.encode(source, encoding_for(form, EncodingOptions(), pcm), form, path)
         expected = segments_samples(segments, pcm.sample_rate)
         if made.samples != expected:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.decoder import Decoder
+from streamsrv.media.feed import feed_of
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.measure import Measured, MeasureTask, measure_song
@@ -41,7 +42,9 @@ class Listening:
         limits = ChildLimits.for_sound(self._max_seconds)
         readable = (self._path,)
         # It may wait for long, but needs no more time of a processor than the first one.
-        async with Decoder(self._tools, task.arguments(), folder=folder, readable=readable, limits=limits) as decoder:
+        feed = feed_of(task.input.parts)
+        decoding = Decoder(self._tools, task.arguments(), folder=folder, readable=readable, feed=feed, limits=limits)
+        async with decoding as decoder:
             yield Tape(
                 decoder.read,
                 channels=self._info.channels,
@@ -55,8 +58,9 @@ class Listening:
         return MeasureTask(
             tools=self._tools,
             source=self._path,
-            source_rate=material.source.sample_rate,
+            clock=material.source.clock,
             source_channels=material.source.channels,
+            wav=material.source.wav,
             declared=material.declared,
             sample_rate=self._info.sample_rate,
             channels=self._info.channels,

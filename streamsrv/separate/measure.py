@@ -11,12 +11,14 @@ import ffmpeg
 import numpy as np
 
 from streamsrv.errors import InternalError, UnusableFile
-from streamsrv.media.arguments import Input, compiled, input_stream
+from streamsrv.media.arguments import Input, compiled, input_stream, timing
 from streamsrv.media.blocking import running_ffmpeg
-from streamsrv.media.checks import check_decoded
+from streamsrv.media.checks import NOT_NUMBERS, check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
+from streamsrv.media.clock import Clock
 from streamsrv.media.declared import Declared
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.media.wav import Wav
 from streamsrv.separate.overlap import Moments
 
 _CHUNK_SAMPLES = 1 << 18
@@ -27,25 +29,30 @@ _LAYOUTS = {1: "mono", 2: "stereo"}
 class MeasureTask:
     """The first audio track of `source`, as a model wants it: `sample_rate` in Hz and `channels`, 1 or 2.
 
-    The track itself has `source_rate` and `source_channels`. Once there is a file `stop`, or its folder is
-    gone, it is given up.
+    The track itself has the rate of its `clock` and `source_channels`; `wav` is a file as it is meant. Once there is a
+    file `stop`, or its folder is gone, it is given up.
     """
 
     tools: FfmpegTools
     source: Path
-    source_rate: int
+    clock: Clock
     source_channels: int
+    wav: Wav | None
     declared: Declared | None
     sample_rate: int
     channels: int
     max_seconds: float
     stop: Path | None = None
 
+    @property
+    def input(self) -> Input:
+        return Input.of_file(self.source, clock=self.clock, wav=self.wav)
+
     def arguments(self) -> list[str]:
         """What ffmpeg is called with, by this pass and by the next one."""
         return song_arguments(
             self.tools.ffmpeg,
-            Input(path=self.source),
+            self.input,
             source_channels=self.source_channels,
             sample_rate=self.sample_rate,
             channels=self.channels,
@@ -76,34 +83,35 @@ def measure_song(task: MeasureTask) -> Measured:
     limits = ChildLimits.for_sound(task.max_seconds)
     frame_bytes = task.channels * np.dtype("<f4").itemsize
     moments = Moments()
-    with running_ffmpeg(task.tools, task.arguments(), readable=(task.source,), limits=limits) as child:
+    with running_ffmpeg(
+        task.tools, task.arguments(), readable=(task.source,), feed=task.input.parts, limits=limits
+    ) as child:
         while data := child.output.read(_CHUNK_SAMPLES * frame_bytes):
             whole = len(data) - len(data) % frame_bytes
             moments.add(np.frombuffer(data[:whole], "<f4").reshape(-1, task.channels).T)
             if task.is_given_up:
                 raise InternalError("Nobody wants this song any more.")
         outcome = child.outcome()
-    check_decoded(outcome, source_rate=task.source_rate, declared=task.declared, max_seconds=task.max_seconds)
+    check_decoded(outcome, declared=task.declared, max_seconds=task.max_seconds)
     if not moments.count:
         raise UnusableFile("There is no sound in this file.")
     if not math.isfinite(moments.mean) or not math.isfinite(moments.std):
-        raise UnusableFile("There are samples in this file that aren't numbers.")
+        raise UnusableFile(NOT_NUMBERS)
+    check_heard(outcome, moments.count / task.sample_rate)
     return Measured(moments.count, moments.mean, moments.std)
 
 
 def song_arguments(
     program: str, source: Input, *, source_channels: int, sample_rate: int, channels: int, max_samples: int
 ) -> list[str]:
-    """Decode the first audio track to raw floats on stdout, as it is: no silence goes in for a late start or for holes.
-
-    It ends after `max_samples`.
-    """
+    """Decode the first audio track to raw floats on stdout. It ends after `max_samples`."""
     # Both sides of one channel are the channel itself. By layouts ffmpeg makes it 3 dB quieter.
+    timed = timing(source, max_samples / sample_rate)
     spread = "pan=stereo|c0=c0|c1=c0," if (source_channels, channels) == (1, 2) else ""
     form = f"aformat=sample_fmts=flt:channel_layouts={_LAYOUTS[channels]}"
     options: dict[str, object] = {
         "format": "f32le",
         "acodec": "pcm_f32le",
-        "af": f"{spread}aresample={sample_rate},{form},atrim=end_sample={max_samples}",
+        "af": f"{timed}{spread}aresample={sample_rate},{form},atrim=end_sample={max_samples}",
     }
     return compiled(program, ffmpeg.output(input_stream(source)["a:0"], "pipe:1", **options))

@@ -106,8 +106,6 @@ class Replay:
             self._tools.ffmpeg,
             Input(demuxer="mov"),
             track=0,
-            source_rate=self._pcm.sample_rate,
-            start_seconds=0.0,
             pcm=self._pcm,
             max_samples=segments_samples(segments, self._pcm.sample_rate),
         )

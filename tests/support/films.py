@@ -20,8 +20,8 @@ H264 = "-c:v libx264 -preset ultrafast"
 MPEG4 = "-c:v mpeg4"
 VP8 = "-c:v libvpx -deadline realtime"
 HOLE_SECONDS = Fraction(50, 1000)
-# The clocks of containers count milliseconds: a start that differs by one isn't late.
-TICK_SECONDS = Fraction(1, 1000)
+BACK_SECONDS = 1
+LEAP_SECONDS = 10
 # Raw samples that lose nothing of what a decoder gives.
 RAW = {"fltp": "f32le", "flt": "f32le", "s16": "s16le", "s16p": "s16le", "s32": "s32le", "s32p": "s32le"}
 RAW_BYTES = {"f32le": 4, "s16le": 2, "s24le": 3, "s32le": 4}
@@ -170,22 +170,28 @@ def one_pass(path: Path, track: int, grid: Grid) -> np.ndarray:
 
 
 def find_silences(path: Path, track: int) -> tuple[dict[str, Any], list[tuple[int, int]]]:
-    """The track by ffprobe, and (sample of the decoder, samples of silence before it).
+    """The track by ffprobe, and (sample of the decoder, samples of silence before it), by the rule of time.
 
-    That is where a frame is later than what came before ends: at all at the start, where the file's own clock begins,
-    by more than 50 ms anywhere else.
+    Silence is owed where a frame is more than 50 ms later than what came before ends, or than another track begins. One
+    more than a second too early is of another recording, and so is one after a leap in MPEG's streams.
     """
-    shown = "format=start_time:stream=sample_rate,sample_fmt,channels:frame=pts_time,nb_samples"
+    shown = "format=start_time,format_name,nb_streams:stream=sample_rate,sample_fmt,channels:frame=pts_time,nb_samples"
     argv = ["ffprobe", "-loglevel", "error", "-select_streams", f"a:{track}", "-show_entries", shown, "-show_frames"]
     report = json.loads(subprocess.check_output([*argv, "-of", "json", str(path)], timeout=60))
-    stream, begin = report["streams"][0], Fraction(report["format"]["start_time"])
+    stream, file = report["streams"][0], report["format"]
     rate = int(stream["sample_rate"])
+    leap = LEAP_SECONDS * rate if file["format_name"] in ("mpegts", "mpeg") else float("inf")
+    begin = next((Fraction(frame["pts_time"]) for frame in report["frames"] if "pts_time" in frame), Fraction(0))
+    late = begin - Fraction(file["start_time"]) if file["nb_streams"] > 1 else Fraction(0)
+    begin -= late if late > HOLE_SECONDS else 0
     decoded, silent, silences = 0, 0, []
     for frame in report["frames"]:
         if "pts_time" in frame:
-            late = (Fraction(frame["pts_time"]) - begin) * rate - decoded - silent
-            if late > rate * (HOLE_SECONDS if decoded else TICK_SECONDS):
-                silences.append((decoded, int(late + Fraction(1, 2))))
+            ahead = (Fraction(frame["pts_time"]) - begin) * rate - decoded - silent
+            if ahead > leap or ahead < -BACK_SECONDS * rate:
+                begin += ahead / rate
+            elif ahead > HOLE_SECONDS * rate:
+                silences.append((decoded, int(ahead + Fraction(1, 2))))
                 silent += silences[-1][1]
         decoded += int(frame["nb_samples"])
     return stream, silences

@@ -53,7 +53,7 @@ def task(tools: FfmpegTools) -> Callable[..., ClipTask]:
             tools=tools,
             source=source,
             identity=Identity.of(source.stat()),
-            film=Film(0.0, None, (track,)),
+            film=Film(None, (track,)),
             track=track,
             grid=GRID,
             folder=Path(),

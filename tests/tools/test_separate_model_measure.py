@@ -29,8 +29,9 @@ def task(tools: FfmpegTools) -> Callable[..., Awaitable[MeasureTask]]:
         return MeasureTask(
             tools=tools,
             source=path,
-            source_rate=material.source.sample_rate,
+            clock=material.source.clock,
             source_channels=material.source.channels,
+            wav=None,
             declared=material.declared,
             **settings,
         )

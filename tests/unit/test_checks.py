@@ -29,12 +29,13 @@ GOOD: dict[str, Any] = {
     "encoded_samples": 480000,
     "packets": 470,
     "errors": (),
+    "sample_rate": 44100,
 }
 
 
 def check(declared: Declared | None = None, max_seconds: float = 100.0, cut: Cut = WHOLE, **changes: Any) -> None:
     outcome = Outcome(**{**GOOD, **changes})
-    check_outcome(outcome, source_rate=44100, encoding=AAC, declared=declared, max_seconds=max_seconds, cut=cut)
+    check_outcome(outcome, encoding=AAC, declared=declared, max_seconds=max_seconds, cut=cut)
 
 
 def test_a_whole_result_passes() -> None:
@@ -42,6 +43,12 @@ def test_a_whole_result_passes() -> None:
     check(Declared(10.0, 0.005))
     check(Declared(10.2, 0.25))
     check(None)
+
+
+def test_silence_in_holes_counts() -> None:
+    """What is promised, decoded and encoded is time: two seconds of silence went in."""
+    check(Declared(12.0, 0.005), filled_samples=2 * 44100, encoded_samples=12 * 48000)
+    check(cut=Cut(11.0), filled_samples=2 * 44100, encoded_samples=48000)
 
 
 @pytest.mark.parametrize(
@@ -63,6 +70,9 @@ def test_a_whole_result_passes() -> None:
         (EncoderKilled, "signal 9", {"returncode": -9}),
         (InternalError, "The encoder failed", {"returncode": 1, "errors": ("something else",)}),
         (InternalError, "Less sound", {"encoded_samples": 400000}),
+        (InternalError, "More sound", {"encoded_samples": 490000}),
+        (InternalError, "Less sound", {"filled_samples": 44100}),
+        (UnusableFile, "longer than 0:10", {"filled_samples": 44100, "max_seconds": 10.5}),
     ],
 )
 def test_each_failure_has_its_words(error: type[Problem], words: str, changes: dict[str, Any]) -> None:
@@ -122,7 +132,7 @@ def test_a_part_is_as_long_as_was_asked(cut: Cut, changes: dict[str, Any]) -> No
         (UnusableFile, "ends in the middle", Cut(4.0), {"declared": Declared(20.0, 0.25)}),
         (UnusableFile, "ends in the middle", Cut(30.0), {"declared": Declared(20.0, 0.25), "encoded_samples": 0}),
         (UnusableFile, "ends in the middle", Cut(0.0, 11.0), {"declared": Declared(20.0, 0.25)}),
-        (UnusableFile, "There is no sound", Cut(4.0), {"encoded_samples": 0}),
+        (UnusableFile, "too short for this format", Cut(4.0), {"encoded_samples": 0}),
         (UnusableFile, "longer than 9.5 s", Cut(0.0, 1.0), {"max_seconds": 9.5, "encoded_samples": 48000}),
         (InternalError, "Less sound", Cut(4.0), {"encoded_samples": 5 * 48000}),
         (InternalError, "Less sound", Cut(4.0, 2.0), {"encoded_samples": 48000}),

@@ -77,7 +77,8 @@ def test_rate_and_channels_are_possible(form: Format, options: EncodingOptions, 
     if options.sample_rate:
         assert encoding.sample_rate == options.sample_rate
     elif not codec.rates or made_of.sample_rate in codec.rates:
-        assert encoding.sample_rate == made_of.sample_rate
+        in_tens = 10 if codec.name == "flac" and made_of.sample_rate > 65535 else 1
+        assert encoding.sample_rate == made_of.sample_rate // in_tens * in_tens
     else:
         above = [rate for rate in codec.rates if rate > made_of.sample_rate]
         assert encoding.sample_rate == min(above) if above else encoding.sample_rate in codec.rates

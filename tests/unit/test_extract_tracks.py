@@ -25,7 +25,7 @@ async def held() -> AsyncIterator[Path]:
 
 
 SOURCE = SourceFile("file:///film", Path("/film"), Identity(1, 2, 3, 4, 5), held)
-FILM = Film(0.0, 12.5, (ENGLISH, COMMENTS))
+FILM = Film(12.5, (ENGLISH, COMMENTS))
 
 
 def test_tracks_are_told_to_people_and_programs() -> None:
@@ -46,19 +46,19 @@ def test_a_track_is_chosen_by_its_number() -> None:
 
 def test_a_clip_without_sound_is_what_was_asked_for() -> None:
     """An error, silence as long as its picture, or nothing; silence of unknown length is an error, too."""
-    silent = Film(0.0, 12.5, ())
+    silent = Film(12.5, ())
     with pytest.raises(UnusableFile, match="no sound"):
         choose_track(SOURCE, silent, 0, "error")
     assert choose_track(SOURCE, silent, 0, "silence").silent_seconds == 12.5
     assert choose_track(SOURCE, silent, 0, "skip").silent_seconds == 0.0
     with pytest.raises(UnusableFile, match="how long"):
-        choose_track(SOURCE, Film(0.0, None, ()), 0, "silence")
+        choose_track(SOURCE, Film(None, ()), 0, "silence")
 
 
 def test_unknown_sound_is_refused() -> None:
     """A track that ffmpeg can't tell the rate of can't be decoded."""
-    with pytest.raises(UnusableFile, match="wma"):
-        choose_track(SOURCE, Film(0.0, 1.0, (Track(0, "wmavoice", 0, 0, 16, None),)), 0, "error")
+    with pytest.raises(UnusableFile, match="known"):
+        choose_track(SOURCE, Film(1.0, (Track(0, "wmavoice", 0, 0, 16, None, fault="It isn't known."),)), 0, "error")
 
 
 async def test_silence_is_read_like_sound() -> None:

@@ -1,0 +1,76 @@
+"""What cameras, telephones, television and old programs write: what can be made here comes through every job."""
+
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from support.server import Server, serving
+from support.sound import FFMPEG
+from support.spread import thoroughly
+from support.ways import pause, ways
+
+SECONDS = 4.0
+# A codec has frames, a container its own ticks, and some encoders a delay that nobody takes away.
+TOLERANCE_SECONDS = 0.12
+PICTURE = "-f lavfi -i testsrc=size={}:rate=25:duration=4"
+SMALL = PICTURE.format("64x48")
+
+# What ffmpeg is told behind its input of sound, by the name of the file.
+KINDS: Mapping[str, str] = {
+    "camera.mxf": f"{PICTURE.format('320x240')} -map 1:v -map 0:a -ar 48000 -c:v mpeg2video -c:a pcm_s16le",
+    "camcorder.dv": f"{PICTURE.format('720x576')} -map 1:v -map 0:a -ar 48000 -target pal-dv",
+    "nellymoser.flv": "-ar 22050 -ac 1 -c:a nellymoser",
+    "swf.flv": "-ar 22050 -ac 1 -c:a adpcm_swf",
+    "s302m.ts": "-ar 48000 -c:a s302m -strict -2",
+    "television.wtv": f"{SMALL} -map 1:v -map 0:a -c:v mpeg2video -c:a mp2",
+    "creative.voc": "-c:a pcm_u8",
+    "real.rm": "-ar 8000 -ac 1 -c:a real_144",
+    "telephone.gsm": "-ar 8000 -ac 1 -c:a libgsm",
+    "yamaha.wav": "-c:a adpcm_yamaha",
+    "nut.nut": "-c:a libvorbis",
+    "meridian.mlp": "-ar 48000 -c:a mlp -strict -2",
+    "dolby.thd": "-ar 48000 -c:a truehd -strict -2",
+    "speech.g723_1.mkv": "-ar 8000 -ac 1 -c:a g723_1 -b:a 6300",
+    "wide.g722.wav": "-ar 16000 -ac 1 -c:a g722",
+    "sox.sox": "-c:a pcm_s32le",
+    "ircam.sf": "-f ircam -c:a pcm_s16le",
+    "dat.ac3": "-c:a ac3",
+    "dts.dts": "-c:a dca -strict -2",
+    "xwma.xwma": "-c:a wmav2 -f asf",
+    "program.vob": f"{SMALL} -map 1:v -map 0:a -c:v mpeg2video -c:a mp2 -f vob",
+    "latm.loas": "-c:a aac -f latm",
+}
+TRIED = ("camera.mxf", "s302m.ts", "real.rm", "yamaha.wav")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kinds")
+
+
+@pytest.fixture(scope="module")
+def server(folder: Path) -> Iterator[Server]:
+    with serving(folder / "data", environment={"STREAMSRV_EXTRACT__MEDIA_ROOTS": str(folder)}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("name", [*TRIED, *thoroughly(*(name for name in KINDS if name not in TRIED))])
+def test_each_kind_comes_through_every_job(name: str, server: Server, folder: Path, tmp_path: Path) -> None:
+    """All of its sound comes back, whole and as it arrives."""
+    file = folder / name
+    source = ["-f", "lavfi", "-i", f"sine=440:duration={SECONDS}:sample_rate=44100"]
+    options = KINDS[name].split()
+    inputs = options[: options.index("-map")] if "-map" in options else []
+    argv = [*FFMPEG, *source, *inputs, "-ac", "2", *options[len(inputs) :], str(file)]
+    made = subprocess.run(argv, check=False, timeout=60, capture_output=True, text=True)
+    assert made.returncode == 0, made.stderr
+    lengths = {}
+    for way, job in ways(pause).items():
+        answer = job(server, file, tmp_path)
+        assert not isinstance(answer, tuple), (way, answer)
+        lengths[way] = len(answer)
+    assert len(set(lengths.values())) == 1, lengths
+    rates = (8000, 16000, 22050, 44100, 48000)
+    samples = lengths["extracted"]
+    assert any(abs(samples / rate - SECONDS) < TOLERANCE_SECONDS for rate in rates), samples
