@@ -178,10 +178,10 @@ def test_a_track_is_removed_by_delete(documented: Server, separated: Separated) 
 
 
 def test_the_request_as_it_is(documented: Server) -> None:
-    """The documents' request, whose song is but the words for one, is refused with what to send instead."""
+    """The documents' request, whose song is but the words for one (which are base64, too), holds no sound."""
     reply = requests.post(f"{URL}/apiv1/separate", json=json.loads(SNIPPETS["request"]), timeout=30)
-    assert (reply.status_code, reply.headers["Content-Type"]) == (400, "application/problem+json")
-    assert "base64" in reply.json()["detail"]
+    assert (reply.status_code, reply.headers["Content-Type"]) == (422, "application/problem+json")
+    assert "isn't sound that can be read" in reply.json()["detail"]
 
 
 def test_the_request_with_a_song_in_it(documented: Server, song: Path) -> None:

@@ -14,8 +14,8 @@ from support.spread import thoroughly
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 ROOT = Path(__file__).parents[2]
-VISIT_BYTES = 80_000
-OWN_CODE_BYTES = 235_000
+VISIT_BYTES = 83_000
+OWN_CODE_BYTES = 238_000
 
 
 def job(number: int, status: str, phase: str, **more: object) -> dict:
@@ -173,6 +173,19 @@ async def test_a_server_that_is_gone_is_said_and_found_again(visit, tone, unique
     await expect(visit.page.locator("#server-text")).to_have_text("Online")
     await card.get_by_role("button", name=f"Retry {unique}").click()
     await visit.state(unique, "ready")
+
+
+async def test_a_tab_that_was_opened_without_the_net_comes_when_it_is_back(visit) -> None:
+    """What couldn't be loaded is said, and the page loads it by itself once the server answers."""
+    visit.expect_error("ERR_INTERNET_DISCONNECTED|ERR_NETWORK|dynamically imported module")
+    await visit.page.context.set_offline(True)
+    await visit.page.get_by_role("tab", name="Convert").click()
+    await expect(visit.page.locator("#toast")).to_contain_text("It comes when the server is back.")
+    await expect(visit.page.locator("#server-text")).to_have_text("Server not reachable, trying again")
+    await visit.page.context.set_offline(False)
+    await expect(visit.page.get_by_role("tab", name="Convert")).to_have_attribute("aria-selected", "true")
+    await expect(visit.page.locator("#convert-task")).to_have_class(re.compile("empty|filled"))
+    await expect(visit.page.locator("#server-text")).to_have_text("Online")
 
 
 async def test_the_policy_lets_nothing_foreign_in(visit) -> None:

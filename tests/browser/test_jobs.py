@@ -60,7 +60,7 @@ async def test_a_broken_file_fails_with_a_sentence_and_a_way_on(visit, tmp_path:
     said = await card.locator(".job-facts").inner_text()
     assert len(said.split()) > 4
     assert said.endswith(".")
-    await expect(card.locator(".job-advice")).to_contain_text("Retry sends the same file again.")
+    await expect(card.locator(".job-advice")).to_contain_text("plays on your computer, or choose another one.")
     await expect(visit.page.locator("#announcer")).to_contain_text(f"{unique}.mp3: Failed.")
     first = await card.get_attribute("data-id")
     await card.get_by_role("button", name=f"Retry {unique}").click()
