@@ -3,16 +3,9 @@
 import { isActive } from "./entries.js";
 import { bytes, timeOfDay } from "./format.js";
 import { isUnsaved } from "./conversions.js";
-import { announced, join, queued, sending } from "./words.js";
+import { announced, join, queued, remedy, sending } from "./words.js";
 
-const AGAIN = "Retry sends the same file again. If that fails, too, check that it plays on your computer.";
-const ADVICE = {
-	400: "Change the options, then drop the file again.",
-	413: "Choose a shorter or smaller one.",
-	415: "Check that it plays on your computer, then drop it again.",
-	422: "Check that it plays on your computer, then drop it again.",
-	507: "Retry when there is room on the server again.",
-};
+const CHANGE = "Change the options, then drop the file again.";
 
 const SAY = {
 	queued: ({ upload }) => queued(upload),
@@ -29,7 +22,10 @@ const SAY = {
 export const say = (entry) => SAY[entry.state](entry);
 
 /** What to do about one that failed. */
-export const advice = ({ state, upload }) => (state === "failed" && upload.file.size ? ADVICE[upload.status] ?? AGAIN : "");
+export function advice({ state, upload }) {
+	if (state !== "failed" || !upload.file.size) return "";
+	return upload.status === 400 ? CHANGE : remedy({ error: upload.error, status: upload.status ?? 0, isHere: true });
+}
 
 /** The buttons that its card has now. */
 export function offers(entry) {

@@ -10,12 +10,13 @@ const FEW = 3;
 const spanOf = ({ startSeconds, endSeconds }) => `${clock(startSeconds)} – ${clock(endSeconds)}`;
 
 /** "12 segments, up to 6:00", and what comes next. */
-function sentenceOf({ pieces, isOver, isDone, error, step }) {
+function sentenceOf({ pieces, isOver, isDone, error, step }, isWhole) {
 	const count = pieces.length === 1 ? "1 segment" : `${pieces.length} segments`;
 	const made = pieces.length ? `${count}, up to ${clock(pieces.at(-1).endSeconds)}` : "";
 	if (error) return [made && `${made}.`, ...wrong(error, step.video_files, step.track)].filter(Boolean).join(" ");
 	if (isOver) return isDone ? made || "There is no sound in it." : made;
-	return made ? `${made}, and more is coming` : "The first segment is being made";
+	if (!made) return "The first segment is being made";
+	return isWhole ? `Heard in steps: ${made}` : `${made}, and more is coming`;
 }
 
 export class Pieces {
@@ -24,6 +25,7 @@ export class Pieces {
 	#rows = [];
 	#walk = null;
 	#isAll = false;
+	#isWhole = false;
 	element;
 
 	/** `acts` are play(piece), goOn(), nameOf(piece) and isOn(piece): what the player does with it, as Playback tells. */
@@ -39,10 +41,11 @@ export class Pieces {
 		});
 	}
 
-	/** Shows the walk as it is now; without one there is nothing to see. */
-	update(walk) {
+	/** Shows the walk as it is now; without one there is nothing to see. `isWhole`: the file of all of it is ready. */
+	update(walk, isWhole) {
 		if (walk !== this.#walk) this.#rows = [];
 		this.#walk = walk;
+		this.#isWhole = isWhole;
 		this.refresh();
 	}
 
@@ -52,7 +55,7 @@ export class Pieces {
 		if (!walk) return;
 		const { pieces, error } = walk;
 		for (const piece of pieces.slice(this.#rows.length)) this.#rows.push(this.#row(piece));
-		setText(this.#at.said, sentenceOf(walk));
+		setText(this.#at.said, sentenceOf(walk, this.#isWhole));
 		this.#at.listen.hidden = !pieces.length;
 		this.#at.again.hidden = !error || error.status < 500; // what the server refuses it will refuse again
 		this.#at.all.hidden = pieces.length <= FEW;

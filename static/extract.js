@@ -230,7 +230,7 @@ class Extract {
 		const walk = this.#walks.of(id);
 		if (!pieces) return;
 		item.hidden = Boolean(walk) || !request || state === "failed" || state === "cancelled";
-		pieces.update(state === "failed" && !walk?.pieces.length ? null : walk);
+		pieces.update(state === "failed" && !walk?.pieces.length ? null : walk, state === "ready");
 	}
 
 	#walked(walk) {

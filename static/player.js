@@ -7,6 +7,7 @@ const HLS_SCRIPT = "/static/vendor/hls.min.js";
 const NO_HLS = "This browser can’t play HLS by itself, and hls.js isn’t on the server. Open the copied link in VLC.";
 const UNDECODABLE = "This browser can’t decode the stream. Try another codec, or open the copied link in VLC.";
 const UNPLAYABLE = "This browser can’t play this file. Download it, and open it in VLC.";
+const NOT_GROWING = "This browser can’t play what is still being made by itself, and hls.js isn’t on the server. Play it when it is ready, or open the copied link in VLC.";
 let script = null;
 
 /** The Hls class, or null where the script is not installed or the browser has no MediaSource. */
@@ -37,11 +38,11 @@ export class Player extends EventTarget {
 		this.#audio = audio;
 		const on = (names, listener) => names.split(" ").forEach((name) => audio.addEventListener(name, listener));
 		on("playing waiting ended", ({ type }) => this.#become(type));
-		on("pause", () => audio.ended || this.#become("paused"));
+		on("pause", () => audio.ended || this.state === "failed" || this.#become("paused"));
 		on("timeupdate seeking seeked progress", () => this.#tell("time"));
 		on("durationchange volumechange", () => this.#tell("change"));
 		// hls.js reports and mends the errors of its own media source.
-		on("error", () => this.#hls || !audio.getAttribute("src") || this.#fail(this.source.isFile ? UNPLAYABLE : UNDECODABLE));
+		on("error", () => this.#hls || !audio.getAttribute("src") || this.#fail(this.#whyNot()));
 	}
 
 	/** Starts {id, title, path, isGrowing, seconds} from its beginning; `seconds` is its length where that is known, `isFile` says that it is no HLS. */
@@ -73,6 +74,12 @@ export class Player extends EventTarget {
 		this.#hls.on(Hls.Events.ERROR, (_, error) => error.fatal && this.#hlsFailed(Hls, error));
 		this.#hls.loadSource(path);
 		this.#hls.attachMedia(this.#audio);
+	}
+
+	#whyNot() {
+		const { isFile, isGrowing } = this.source;
+		if (isFile) return UNPLAYABLE;
+		return isGrowing ? NOT_GROWING : UNDECODABLE;
 	}
 
 	#start() {

@@ -2,7 +2,7 @@
 
 import { isActive } from "./entries.js";
 import { clock, left, timeOfDay } from "./format.js";
-import { announced, join, queued, sending } from "./words.js";
+import { announced, join, queued, remedy, sending } from "./words.js";
 
 const PHASES = { loading: "Loading the model", measuring: "Listening to it first", separating: "Separating", finishing: "Finishing" };
 
@@ -63,7 +63,8 @@ export const say = (entry) => SAY[entry.state](entry);
 export function advice({ state, job, upload }) {
 	if (state !== "failed") return job?.model_reason ? `${job.model_reason}.` : "";
 	if (upload?.file.size === 0) return "";
-	return upload ? "Retry sends the same file again." : "Choose the file again to try once more.";
+	const error = upload?.error || job?.error || "";
+	return remedy({ error, status: upload && (upload.status ?? 0), isHere: Boolean(upload) });
 }
 
 /** The buttons that its card has now. */

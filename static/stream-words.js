@@ -2,7 +2,7 @@
 
 import { isActive } from "./entries.js";
 import { bytes, clock, codecName, left, timeOfDay } from "./format.js";
-import { announced, join, queued, sending } from "./words.js";
+import { announced, join, queued, remedy, sending } from "./words.js";
 
 function arriving({ received_bytes: count }) {
 	return ["Arriving", join(count && `${bytes(count)} so far`, "from another client")];
@@ -27,11 +27,10 @@ const SAY = {
 export const say = (entry) => SAY[entry.state](entry);
 
 /** What to do about a job that failed. */
-export function advice({ state, upload }) {
+export function advice({ state, job, upload }) {
 	if (state !== "failed" || upload?.file.size === 0) return "";
-	return upload
-		? "Retry sends the same file again. If that fails, too, check that it plays on your computer."
-		: "Check that the file plays on your computer, then choose it again.";
+	const error = upload?.error || job?.error || "";
+	return remedy({ error, status: upload && (upload.status ?? 0), isHere: Boolean(upload) });
 }
 
 /** The buttons that its card has now. */

@@ -17,5 +17,21 @@ export function queued({ file, againAt }) {
 	return ["Queued", join(bytes(file.size), "is sent when another one is through")];
 }
 
+// Whose fault it is, where only the words tell: the server's or the connection's, and the disk's.
+const NOT_THE_FILES = /^The server (?!takes)|^The connection|ended by signal|aren.t on this server|was interrupted|stalled|closing boundary/;
+const FULL = /no space left/;
+
+/**
+ * What to do about a file that couldn't be sent or used. `status` is the server's answer to it, where there was one;
+ * `isHere` says that the page still has the file.
+ */
+export function remedy({ error, status, isHere }) {
+	const again = isHere ? "Retry sends the same file again." : "Choose the file again to send it once more.";
+	if (status === 507 || FULL.test(error)) return `${again.replace(".", ",")} when there is room on the server.`;
+	if (status === 413) return "Choose a shorter or smaller one.";
+	if (status === undefined ? NOT_THE_FILES.test(error) : !status || status >= 500 || NOT_THE_FILES.test(error)) return again;
+	return "Check that this file plays on your computer, or choose another one.";
+}
+
 /** What a screen reader is told of a state that has just begun. */
 export const announced = (name, state, reason = "") => `${name}: ${state}. ${reason}`;
