@@ -49,7 +49,7 @@ export class Files {
 		[this.#folder, this.#parent] = [folder, parent];
 		setText($("files-name"), folder ? clipName(folder.replace(/\/$/, ""))[0] : "On the server");
 		$("files-back").hidden = !folder;
-		setText($("files-note"), more ? "There are more than fit in this list." : entries.length ? "" : "No sound or film in here.");
+		setText($("files-note"), more ? "There are more than fit in this list." : entries.length ? "" : "No audio or video in here.");
 		const rows = entries.map((entry) => this.#row(entry));
 		$("files-list").replaceChildren(...rows);
 		// On the way back to where one comes from, else to the first.

@@ -26,7 +26,7 @@ export function trackName({ language, codec, channels }) {
 	return [languageName(language), name, CHANNELS[channels] ?? `${channels} channels`].filter(Boolean).join(", ");
 }
 
-/** "https://example.org/a/my%20film.mp4" -> ["my film.mp4", "example.org/a"]. */
+/** "https://example.org/a/my%20video.mp4" -> ["my video.mp4", "example.org/a"]. */
 export function clipName(uri) {
 	const parts = uri.replace(/^\w+:\/\//, "").replace(/[?#].*$/, "").split("/").map((part) => {
 		try {

@@ -59,7 +59,7 @@ class Extract {
 	}
 
 	take() {
-		toast("Films are extracted from where they are: paste their addresses. Files of this computer go to Stream or Convert.");
+		toast("Videos are extracted from where they are: paste their links. Files of this computer go to Stream or Convert.");
 	}
 
 	#acts() {

@@ -38,7 +38,7 @@ export function takeDropped(take) {
 	});
 }
 
-/** All files of a drop, in order; of folders those that look like sound or film. */
+/** All files of a drop, in order; of folders those that look like audio or video. */
 async function filesOf({ items }) {
 	// Entries have to be taken before the first await: afterwards the drop is empty.
 	const entries = [...items].filter(({ kind }) => kind === "file").map((item) => item.webkitGetAsEntry() ?? item.getAsFile());

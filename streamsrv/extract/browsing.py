@@ -1,4 +1,4 @@
-"""What lies below the media roots: folders, and files that look like sound or film."""
+"""What lies below the media roots: folders, and files that look like audio or video."""
 
 import itertools
 from dataclasses import dataclass

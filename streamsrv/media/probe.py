@@ -19,7 +19,9 @@ _PROTECTED = ("enca", "drms", "aavd")
 _IS_PROTECTED = "The file is protected (DRM): only the programs that it was sold for can play it."
 # In Hz. Telephones have 8000, and old games a quarter of that.
 _LEAST_RATE = 1000
-_UNKNOWN = "The file isn't sound that can be read. Send a song or a film, e.g. MP3, M4A, WAV, FLAC, OGG, MP4 or MKV."
+_UNKNOWN = (
+    "The file isn't sound that can be read. Send an audio or video file, e.g. MP3, M4A, WAV, FLAC, OGG, MP4 or MKV."
+)
 # Hours of sound are gigabytes, which a slow disk takes its time to give.
 _MEASURE_SECONDS = 900.0
 _WORDS = (
