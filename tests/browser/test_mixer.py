@@ -405,6 +405,22 @@ async def test_the_keyboard_mixes(visit) -> None:
     await expect(page.locator("#mixer [aria-pressed=true]")).to_have_count(0)
 
 
+async def test_who_is_soloed_is_heard_alone(visit) -> None:
+    """Of all stems those that are soloed sound, and else all that aren't muted; what is muted never does."""
+    loudness = """async (stems) => {
+        const { loudness } = await import("/static/mix-plan.js");
+        const all = stems.map(([isMuted, isSoloed]) => ({ isMuted, isSoloed, volumeDb: 0 }));
+        return all.map((stem) => loudness(stem, all));
+    }"""
+    for stems, heard in (
+        ([(False, False), (False, False), (True, False)], [1, 1, 0]),
+        ([(False, True), (False, False), (True, False)], [1, 0, 0]),
+        ([(False, True), (False, True), (False, False)], [1, 1, 0]),
+        ([(True, True), (False, False), (False, False)], [0, 0, 0]),
+    ):
+        assert await visit.page.evaluate(loudness, [list(stem) for stem in stems]) == heard
+
+
 async def test_volumes_are_in_decibels(visit) -> None:
     """A slider says its decibels, and a double click leads back to none."""
     page = visit.page
