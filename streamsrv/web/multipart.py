@@ -1,7 +1,8 @@
 """A multipart/form-data body, taken apart as it arrives: bytes in, the file's bytes out. No I/O.
 
-streaming-form-data reads the form: its delimiters, the parts' headers, the text fields. The bytes of the file go past
-it: it needs 15 s for a GiB of line ends, while a search for the delimiter needs 0.1 s for a GiB of anything.
+streaming-form-data reads the form: its delimiters and the parts' headers. What is in the parts goes past it: it needs
+15 s for a GiB of line ends, while a search for the delimiter needs 0.1 s for a GiB of anything, and it fails for some
+texts, such as "-".
 """
 
 import re
@@ -69,7 +70,11 @@ class _Part(BaseTarget):  # type: ignore[misc]  # the library ships no types
         self._report_start(self)
 
     def on_data_received(self, chunk: bytes) -> None:
-        self.value += chunk
+        """The library sees heads alone, and has nothing to report."""
+
+    def add(self, piece: bytes) -> None:
+        """Take a piece of its text. Raises TooLarge."""
+        self.value += piece
         if len(self.value) > self._max_bytes:
             raise TooLarge(f"The field '{self.name}' is longer than {self._max_bytes} bytes.")
 
@@ -128,7 +133,7 @@ class FormWalk:
             if body and self._parts[-1].name == FILE_FIELD:
                 yield body
             elif body:
-                self._parse(body)
+                self._parts[-1].add(body)
 
     def _step(self) -> bool:
         """Read what the rest begins with; False where more bytes are needed for that."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamsrv.errors import BadForm, TooLarge
@@ -43,6 +43,7 @@ def walk(body: bytes, cuts: Sequence[int] = (), **limits: int) -> tuple[FormWalk
     return walk, b"".join(pieces)
 
 
+@example(content=b"", texts={"codec": "-"}, place=0, cuts=[])
 @given(content=CONTENT, texts=TEXTS, place=st.integers(0, 3), cuts=st.lists(st.integers(0, 5000), max_size=40))
 def test_any_chunking_and_any_order_give_the_same_form(
     content: bytes, texts: dict[str, str], place: int, cuts: list[int]
