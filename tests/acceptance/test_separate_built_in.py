@@ -124,6 +124,7 @@ class Hub:
         return Answer(headers={"X-Repo-Commit": COMMIT, "ETag": f'"{len(body):040}"'}, body=body)
 
 
+@pytest.mark.thorough
 def test_the_better_model_comes_by_itself(start: Start, tmp_path: Path) -> None:
     """While the server downloads htdemucs songs get the built-in model; once it is here it is the default.
 

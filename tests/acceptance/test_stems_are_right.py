@@ -27,6 +27,7 @@ def truth() -> np.ndarray:
     return performed()
 
 
+@pytest.mark.thorough
 def test_each_stem_is_better_than_the_mix(server: Server, truth: np.ndarray, tmp_path: Path) -> None:
     """Drums, bass, other and vocals of a held-out song come nearer to the true ones than the mix by a wide margin."""
     mix = truth.sum(axis=0)

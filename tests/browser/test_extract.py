@@ -315,6 +315,7 @@ async def test_segments_are_heard_before_the_whole_is_done(visit, film, unique: 
     await expect(visit.card(unique)).to_have_count(1)
 
 
+@pytest.mark.thorough
 async def test_segments_are_asked_for_one_at_a_time(visit, film, unique: str) -> None:
     """Two walks take turns, and never is more than one request for a segment on its way; all of both come in."""
     under_way: set[Request] = set()

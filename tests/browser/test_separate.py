@@ -159,6 +159,7 @@ async def test_a_reload_loses_nothing(visit, song, unique: str) -> None:
     assert (await told(visit, visit.card(f"{unique} b")))["model"] == "slow"
 
 
+@pytest.mark.thorough
 async def test_sending_shows_how_far_it_is(visit, song, unique: str) -> None:
     """While a song is sent its card counts bytes, leaving asks first, and cancelling stops it."""
     await visit.throttle(200_000)
@@ -190,6 +191,7 @@ async def test_failures_are_sentences(visit, unique: str, tmp_path: Path, song) 
     await expect(visit.card(f"{unique} deadly").get_by_role("button", name="Choose again")).to_be_visible()
 
 
+@pytest.mark.thorough
 async def test_the_same_song_is_not_separated_twice(visit, song, unique: str) -> None:
     """The same file again is the song that is there; by another model it is another card that goes alone."""
     page, file = visit.page, song(seconds=2)

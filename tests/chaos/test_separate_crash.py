@@ -99,6 +99,7 @@ def first_window(sample: int) -> int:
     return plan(SONG_SECONDS).first_reaching(sample)
 
 
+@pytest.mark.thorough
 def test_a_killed_worker_costs_a_window(
     hall: Studio, server: Server, songs: list[Path], undisturbed: list[Made]
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_killed_worker_costs_a_window(
         remove(server, song)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("mark", ["f32le", *thoroughly("hls_segment_filename", "track.mp3")])
 def test_a_killed_ffmpeg_is_our_own_fault(
     mark: str, hall: Studio, server: Server, songs: list[Path], undisturbed: list[Made]

@@ -215,6 +215,7 @@ async def test_options_after_the_file_count(start: Start, song: Path) -> None:
     assert (await client.get(f"{HLS}/{job['id']}/segment_00001.ts")).status == 404
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("patient")
 async def test_options_after_a_file_that_is_encoded_already_count(start: Start, long_song: Path) -> None:
     """Segments were made and played when the bit rate came: all of them are made anew."""
