@@ -2,7 +2,9 @@
 
 `formats` is the one table of codecs and files that can be made, `inputs` says what may be read. `sniff` tells a
 container by its first bytes, `probe` and `film` ask ffprobe what a file holds, `declared` reads what the file itself
-promises (with `chunks` for files that are made of them); `material` is all that for one file, whole or growing.
+promises (with `chunks` for files that are made of them, and `sizes` for what can be true). `wav` mends what ffmpeg
+would misread, `clock` says where silence belongs into what a decoder gives. `material` is all that for one file, whole
+or growing.
 `encoding` settles every number of an encoding, `arguments` turns that and a `cut` into an argv, `ffmpeg` runs it as a
 supervised `child` with its `feed` (`decoder` gives its samples, `blocking` runs it in processes that may wait), in a
 `sandbox` where the host allows one; `tools` are the programs of this machine. `mpegts` and `fmp4` count what a

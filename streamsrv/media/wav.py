@@ -30,6 +30,9 @@ _TAGS = (b"ID3", b"TAG", b"APETAGEX")
 _LEAST_BYTES = 64
 _LEAST_SECONDS = 0.05
 _MOST_STRETCHES = 256
+# Behind the sound; each is looked up on the disk.
+_MOST_CHUNKS = 1024
+_TOO_MANY = "This WAV is made of more pieces than anybody plays."
 _UNKNOWN = b"\xff\xff\xff\xff"
 
 
@@ -115,8 +118,8 @@ def mended_head(head: bytes) -> bytes | None:
         return None
     if kind.is_big_endian:
         return head[: chunks.offset]
-    at = head.find(b"fmt ", 12, chunks.offset) + 8
     form = chunks.known[b"fmt "]
+    at = head.find(form, 12)  # by all its bytes: the name alone may stand in a text before it
     fixed = bytearray(form)
     fixed[8:12] = (kind.sample_rate * kind.frame_bytes).to_bytes(4, "little")
     fixed[12:14] = kind.frame_bytes.to_bytes(2, "little")
@@ -159,7 +162,7 @@ def _stretches(chunks: Chunks, kind: Kind, size: int, read: Read) -> list[tuple[
             return [*found, (offset, room)]
         found.append((offset, stated))
         if len(found) > _MOST_STRETCHES:
-            raise UnusableFile("This WAV is made of more pieces than anybody plays.")
+            raise UnusableFile(_TOO_MANY)
         following = _following(offset + stated, kind, size, read)
         if following is None:
             return found
@@ -171,7 +174,9 @@ def _stretches(chunks: Chunks, kind: Kind, size: int, read: Read) -> list[tuple[
 def _following(offset: int, kind: Kind, size: int, read: Read) -> tuple[int, int | None] | None:
     """The next stretch of sound behind `offset` and what it states; None where there is none."""
     begin = offset
-    while size - offset > _LEAST_BYTES:
+    for _ in range(_MOST_CHUNKS):
+        if size - offset <= _LEAST_BYTES:
+            return None
         padded = offset + (offset & 1)
         head = read(padded, 12)
         name, stated = head[:4], int.from_bytes(head[4:8], "little")
@@ -186,7 +191,7 @@ def _following(offset: int, kind: Kind, size: int, read: Read) -> tuple[int, int
             goes_on = offset == begin and size - begin >= kind.frame_bytes * kind.sample_rate * _LEAST_SECONDS
             return (begin, None) if goes_on else None
         offset = padded + 8 + stated
-    return None
+    raise UnusableFile(_TOO_MANY)
 
 
 def _is_chunk(name: bytes, stated: int, room: int) -> bool:

@@ -1,9 +1,11 @@
 """HTTP, as every feature needs it and none should write again.
 
 A request comes in: `requests` gives it an id and a line in the log, `problems` stands around the handler and
-turns whatever it raises into `application/problem+json`, `cors` lets the pages of other origins read the reply.
+turns whatever it raises into `application/problem+json`, `methods` tells which ones an address takes, and `cors` lets
+the pages of other origins read the reply.
 A form with a file goes through `uploads`, which `multipart` takes apart, byte for byte into a sink, without ever being
 in memory; `admission` says how many may come at the same time. A request in JSON becomes a model in `json_body`.
+`names` asks what was meant where an option is misspelt.
 A reply goes out: `responses` sends bytes that are at hand, as `ranges` reads the conditions and the range that
 were asked for; `downloads` sends a file that was made for this one reply, `stored` one that stays; `segments` keeps the
 files that are hot; `events` tells a page what happens (SSE);

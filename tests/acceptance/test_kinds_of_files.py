@@ -1,11 +1,11 @@
 """What cameras, telephones, television and old programs write: what can be made here comes through every job."""
 
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from support.server import Server, serving
+from support.server import Server
 from support.sound import FFMPEG
 from support.spread import thoroughly
 from support.ways import pause, ways
@@ -44,21 +44,10 @@ KINDS: Mapping[str, str] = {
 TRIED = ("camera.mxf", "s302m.ts", "real.rm", "yamaha.wav")
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kinds")
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with serving(folder / "data", environment={"STREAMSRV_EXTRACT__MEDIA_ROOTS": str(folder)}) as server:
-        yield server
-
-
 @pytest.mark.parametrize("name", [*TRIED, *thoroughly(*(name for name in KINDS if name not in TRIED))])
-def test_each_kind_comes_through_every_job(name: str, server: Server, folder: Path, tmp_path: Path) -> None:
+def test_each_kind_comes_through_every_job(name: str, media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """All of its sound comes back, whole and as it arrives."""
-    file = folder / name
+    file = media_root / name
     source = ["-f", "lavfi", "-i", f"sine=440:duration={SECONDS}:sample_rate=44100"]
     options = KINDS[name].split()
     inputs = options[: options.index("-map")] if "-map" in options else []
@@ -67,7 +56,7 @@ def test_each_kind_comes_through_every_job(name: str, server: Server, folder: Pa
     assert made.returncode == 0, made.stderr
     lengths = {}
     for way, job in ways(pause).items():
-        answer = job(server, file, tmp_path)
+        answer = job(media_server, file, tmp_path)
         assert not isinstance(answer, tuple), (way, answer)
         lengths[way] = len(answer)
     assert len(set(lengths.values())) == 1, lengths

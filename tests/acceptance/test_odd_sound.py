@@ -2,13 +2,13 @@
 
 import struct
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.odd_files import RATE, au, dff, dsf, extensible, fmt, long_wav, rifx, samples, wav
-from support.server import Server, serving
+from support.server import Server
 from support.sound import FFMPEG, decode, loudest_hertz, tone
 from support.spread import thoroughly
 from support.ways import pause, ways
@@ -21,17 +21,6 @@ WAYS = ways(pause)
 TITLE = b"INFOINAM\x04\0\0\0Tune"
 AS_IT_IS = np.frombuffer(SOUND, "<i2").reshape(-1, 2)
 TOLERANCE_SECONDS = 0.06
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("odd")
-
-
-@pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[Server]:
-    with serving(folder / "data", environment={"STREAMSRV_EXTRACT__MEDIA_ROOTS": str(folder)}) as server:
-        yield server
 
 
 def floats(*, odd: float) -> bytes:
@@ -132,12 +121,12 @@ def halved(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("name", [*list(PLAYED)[::2], *thoroughly(*list(PLAYED)[1::2])])
-def test_what_plays_is_taken(name: str, server: Server, folder: Path, tmp_path: Path) -> None:
+def test_what_plays_is_taken(name: str, media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """All of its sound comes back, and both ways of sending give the same."""
     filename, make, seconds = PLAYED[name]
-    file = folder / filename
+    file = media_root / filename
     file.write_bytes(make())
-    sounds = {way: job(server, file, tmp_path) for way, job in WAYS.items()}
+    sounds = {way: job(media_server, file, tmp_path) for way, job in WAYS.items()}
     for way, sound in sounds.items():
         assert not isinstance(sound, tuple), (way, sound)
         rates = (
@@ -157,22 +146,22 @@ KNOWN_RATES = (8000, 16000, 44100, 100000, 352800, 384000)
 
 
 @pytest.mark.parametrize("name", [*list(REFUSED)[::2], *thoroughly(*list(REFUSED)[1::2])])
-def test_what_is_wrong_is_said_alike(name: str, server: Server, folder: Path, tmp_path: Path) -> None:
+def test_what_is_wrong_is_said_alike(name: str, media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """Every job refuses it in the same words, and tries it once."""
     filename, make, words = REFUSED[name]
-    file = folder / filename
+    file = media_root / filename
     file.write_bytes(make())
     for way, job in WAYS.items():
-        answer = job(server, file, tmp_path)
+        answer = job(media_server, file, tmp_path)
         assert isinstance(answer, tuple), (way, len(answer))
         status, said = answer
         assert words in said, (way, answer)
         assert status in (0, 400, 422), (way, answer)
 
 
-def test_a_second_track_spoils_nothing(server: Server, folder: Path, tmp_path: Path) -> None:
+def test_a_second_track_spoils_nothing(media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """The track that is asked for decides, whatever kind another one is of."""
-    sound, file = tone(folder / "base.wav", seconds=4), folder / "two.mkv"
+    sound, file = tone(media_root / "base.wav", seconds=4), media_root / "two.mkv"
     argv = [
         "-i",
         str(sound),
@@ -190,25 +179,25 @@ def test_a_second_track_spoils_nothing(server: Server, folder: Path, tmp_path: P
     ]
     subprocess.run([*FFMPEG, *argv], check=True, timeout=60)
     for way, job in WAYS.items():
-        answer = job(server, file, tmp_path)
+        answer = job(media_server, file, tmp_path)
         assert not isinstance(answer, tuple), (way, answer)
         assert len(answer) == 4 * RATE, way
 
 
 @pytest.mark.parametrize("count", [1, 10])
-def test_a_few_samples_are_too_short_for_opus(count: int, server: Server, folder: Path) -> None:
+def test_a_few_samples_are_too_short_for_opus(count: int, media_server: Server, media_root: Path) -> None:
     """There is sound, and words say why that format can't hold it."""
-    file = folder / f"{count}.wav"
+    file = media_root / f"{count}.wav"
     file.write_bytes(wav(SOUND[: 4 * count]))
-    reply = convert(server, file, "opus", late=True)
+    reply = convert(media_server, file, "opus", late=True)
     assert (reply.status, "too short for this format" in reply.detail) == (422, True)
 
 
 @pytest.mark.parametrize("form", ["mp3", *thoroughly("opus", "m4a", "ogg")])
-def test_any_two_loudspeakers_are_stereo(form: str, server: Server, folder: Path, tmp_path: Path) -> None:
+def test_any_two_loudspeakers_are_stereo(form: str, media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """A mask of left and centre doesn't stop an encoder that knows stereo only."""
-    file = folder / "mask.wav"
+    file = media_root / "mask.wav"
     file.write_bytes(wav(SOUND, extensible(bits=16, valid_bits=16, mask=5)))
-    sound = decode(convert(server, file, form, late=True).saved(tmp_path / f"sound.{form}"))
+    sound = decode(convert(media_server, file, form, late=True).saved(tmp_path / f"sound.{form}"))
     assert sound.shape[1] == 2
     assert loudest_hertz(sound[:, :1], 48000 if form == "opus" else RATE) == pytest.approx(440, abs=3)
