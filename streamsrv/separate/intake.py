@@ -166,6 +166,8 @@ def song_pieces(text: str) -> Iterator[bytes]:
             if start >= last:
                 letters += b"=" * (-len(letters) % 4)
                 whole = len(letters)
+                _refuse_end(letters[:-4])
+                _refuse_end(letters[-4:-2])
             else:
                 whole = max(0, len(letters) - 1) // 4 * 4
                 _refuse_end(letters[:whole])
