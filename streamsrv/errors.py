@@ -136,6 +136,10 @@ class UnusableFile(Problem):
     status = 422
 
 
+class DamagedFile(UnusableFile):
+    """Sound is missing in the file."""
+
+
 class MissingTrack(UnusableFile):
     """The file has no such audio track."""
 

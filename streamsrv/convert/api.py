@@ -99,11 +99,12 @@ class ConvertApi:
                 self._idle.set()
 
     async def _send(self, request: web.Request, converted: Converted, form: Form) -> web.StreamResponse:
-        name = form.file.filename if form.file else ""
+        name, lost_seconds = form.file.filename if form.file else "", converted.lost_seconds
         return await send_file(
             request,
             converted.path,
             name=safe_name(name.rpartition(".")[0] or name, converted.form.suffix),
             media_type=converted.form.media_type,
             idle_seconds=self._download_idle_seconds,
+            further={} if lost_seconds is None else {"X-Lost-Seconds": f"{lost_seconds:.3f}"},
         )

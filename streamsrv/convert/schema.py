@@ -10,10 +10,11 @@ from streamsrv.encoding.options import QUALITIES, check_options, takes_quality
 from streamsrv.errors import BadParameter
 from streamsrv.media.cut import Cut
 from streamsrv.media.formats import Format
+from streamsrv.media.loss import STRICT, TERMS
 
 T = TypeVar("T")
 
-OPTION_FIELDS = ("format", "bitrate", "quality", "sample_rate", "channels", "start", "duration", "metadata")
+OPTION_FIELDS = ("format", "bitrate", "quality", "sample_rate", "channels", "start", "duration", "metadata", "errors")
 _METADATA = ("keep", "drop")
 _SHOWN_CHARACTERS = 40
 _MAX_SECONDS = 1e6
@@ -33,6 +34,7 @@ def read_options(fields: Mapping[str, str], formats: Mapping[str, Format]) -> Co
             _read(fields, "start", lambda text: _read_seconds(text, "start")) or 0.0,
             _read(fields, "duration", _read_duration),
         ),
+        terms=_read(fields, "errors", lambda text: TERMS[_read_choice(text, "errors", tuple(TERMS))]) or STRICT,
         keeps_metadata=_read(fields, "metadata", lambda text: _read_choice(text, "metadata", _METADATA)) != "drop",
     )
     check_options(options, options.form)

@@ -14,8 +14,8 @@ from streamsrv.convert.options import ConvertOptions
 from streamsrv.convert.schema import read_options
 from streamsrv.convert.work import Converted, Converter, Order
 from streamsrv.errors import BadParameter, EncoderKilled, MissingFile, Problem, UnusableFile
-from streamsrv.media.checks import check_size
 from streamsrv.media.formats import Format
+from streamsrv.media.loss import check_size
 from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.probe import describe
 from streamsrv.media.sniff import HEAD_BYTES, sniff
@@ -159,8 +159,8 @@ class Conversion:
             await asyncio.wait([self._live])
             return None
         converted = await self._live
-        if converted is not None:
-            check_size(converted.promised_bytes, self._opened().size)
+        if converted is None or check_size(converted.promised_bytes, self._opened().size, options.terms).missing_share:
+            return None  # the whole file tells how much of it is missing
         return converted
 
     async def _is_as_described(self) -> bool:
@@ -180,7 +180,7 @@ class Conversion:
             folder = await self._live_files.enter_async_context(
                 self._workshop.storage.scratch(f"convert.{self._id}.live")
             )
-            material = await growing_material(self._workshop.tools, spool, folder)
+            material = await growing_material(self._workshop.tools, spool, folder, self._early.terms)
             self._described = await describe(self._workshop.tools, material.path, demuxer=material.input.demuxer)
             converted = await self._convert(material, form, self._early, folder)
             await check_whole(self._workshop.tools, material)
@@ -197,7 +197,7 @@ class Conversion:
             self._phase = "encoding"
             folder = await self._files.enter_async_context(self._workshop.storage.scratch(f"convert.{self._id}"))
             try:
-                material = await whole_material(self._workshop.tools, self._opened().path)
+                material = await whole_material(self._workshop.tools, self._opened().path, options.terms)
             except UnusableFile as error:
                 if part.filename:
                     raise

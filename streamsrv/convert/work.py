@@ -26,12 +26,16 @@ Report = Callable[[float | None], None]
 
 @dataclass(frozen=True, slots=True)
 class Converted:
-    """A file that went through the gate. `promised_bytes`: the size that its source states of itself, if any."""
+    """A file that went through the gate. `promised_bytes`: the size that its source states of itself, if any.
+
+    `lost_seconds` of its source's sound are missing; None where that wouldn't have been put up with.
+    """
 
     path: Path
     form: Format
     seconds: float
     promised_bytes: int | None
+    lost_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,8 @@ class Converter:
 
         source = EncoderSource.of_material(material, options.cut)
         made = await self._encoder.encode(source, encoding, order.form, path, cargo=cargo, report=report)
-        return Converted(path, order.form, made.seconds, material.promised_bytes)
+        lost_seconds = made.outcome.lost_seconds if options.terms.tolerates else None
+        return Converted(path, order.form, made.seconds, material.promised_bytes, lost_seconds)
 
 
 def cargo_for(form: Format, options: ConvertOptions, material: Material) -> Cargo:

@@ -1,7 +1,7 @@
 """One run of an encoder, followed to its end and judged."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from streamsrv.errors import InternalError
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import check_outcome
 from streamsrv.media.child import ChildLimits
+from streamsrv.media.damage import find_damage
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.tools import FfmpegTools
 
@@ -45,6 +46,8 @@ class EncoderRun:
     async def follow(self, watch: Watch) -> Outcome:
         """Run it to its end; whatever ends this, no child is left. Raises what `check_outcome` does, and `watch`.
 
+        The outcome says what is lost, where the source tolerates that.
+
         `watch` may find a fault in the first thing that the encoder finishes. Then what the encoder says of its input
         comes first: a file without sound makes a first segment without any.
         """
@@ -60,21 +63,30 @@ class EncoderRun:
                     has_output = has_output or bool(lines)
             except InternalError:
                 if not has_output:
-                    self._check(await child.outcome(), child.fed_bytes)
+                    await self._checked(await child.outcome(), child.fed_bytes)
                 raise
             outcome = await child.outcome()
-        self._check(outcome, child.fed_bytes)
-        return outcome
+        return await self._checked(outcome, child.fed_bytes)
 
-    def _check(self, outcome: Outcome, fed_bytes: int) -> None:
+    async def _checked(self, outcome: Outcome, fed_bytes: int) -> Outcome:
         source = self.source
-        check_outcome(
+        damage = await find_damage(
+            self.tools,
+            source.examined,
+            outcome,
+            max_seconds=self.max_seconds,
+            end_seconds=source.cut.end_seconds,
+        )
+        lost_seconds = check_outcome(
             outcome,
             encoding=self.encoding,
             declared=source.declared,
             max_seconds=self.max_seconds,
             most_samples=source.most_samples,
             cut=source.cut,
+            damage=damage,
+            terms=source.terms,
         )
         if source.input.pcm is not None and outcome.decoded_samples != fed_bytes // source.input.pcm.frame_bytes:
             raise InternalError("The encoder didn't take all samples.")
+        return replace(outcome, lost_seconds=lost_seconds)

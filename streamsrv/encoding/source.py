@@ -7,8 +7,10 @@ from typing import Self
 
 from streamsrv.media.arguments import Input, Pcm
 from streamsrv.media.cut import WHOLE, Cut
+from streamsrv.media.damage import Examined
 from streamsrv.media.declared import Declared
 from streamsrv.media.feed import Piece, feed_of
+from streamsrv.media.loss import STRICT, Terms
 from streamsrv.media.material import Material
 
 
@@ -16,7 +18,8 @@ from streamsrv.media.material import Material
 class EncoderSource:
     """One input of one encoder. `feed`, if any, goes to its standard input.
 
-    All that is `declared` of the `cut` must be decoded, and no more than `most_samples` if the header is right.
+    All that is `declared` of the `cut` must be decoded, but for what `terms` tolerate, and no more than `most_samples`
+    if the header is right. `examined` is the file, which tells what is missing in its middle.
     """
 
     input: Input
@@ -25,6 +28,8 @@ class EncoderSource:
     declared: Declared | None = None
     most_samples: int | None = None
     cut: Cut = WHOLE
+    examined: Examined | None = None
+    terms: Terms = STRICT
 
     @classmethod
     def of_material(cls, material: Material, cut: Cut = WHOLE) -> Self:
@@ -36,6 +41,8 @@ class EncoderSource:
             declared=material.declared,
             most_samples=material.most_samples,
             cut=cut,
+            examined=material.examined,
+            terms=material.terms,
         )
 
     @classmethod

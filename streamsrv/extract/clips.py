@@ -6,7 +6,7 @@ import json
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +15,7 @@ from typing import Self
 import structlog
 
 from streamsrv.errors import DiskFull, InternalError, SourceChanged
-from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
+from streamsrv.extract.decode import ClipTask, Ended, chunk_name, decode_clip
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
 from streamsrv.files import PART_SUFFIX, disk_errors, written_aside
@@ -28,18 +28,11 @@ from streamsrv.workers.pool import DevicePool
 log = structlog.get_logger()
 
 # How the chunks of a clip come about: another number, where the same clip would come out differently.
-_METHOD = 2
+_METHOD = 3
 _LOOK_SECONDS = 0.02
 # So long a clip that nobody has is decoded on.
 _LEAD_SECONDS = 60.0
 _END = "end.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """A clip that was decoded to its end."""
-
-    samples: int
 
 
 class Clips:
@@ -130,6 +123,11 @@ class Clip:
         return Reach(self._chunks * self._task.chunk_samples, is_whole=False)
 
     @property
+    def lost_seconds(self) -> float:
+        """So much of it is missing, as far as that is known: at its end."""
+        return self._end.lost_seconds if self._end is not None else 0.0
+
+    @property
     def has_failed(self) -> bool:
         return self._error is not None
 
@@ -186,7 +184,7 @@ class Clip:
             try:
                 stop = self._folder / f"stop.{uuid.uuid4().hex}"
                 task = replace(self._task, source=path, folder=self._folder, stop=stop)
-                samples = await self._decode_with_room(task, priority)
+                ended = await self._decode_with_room(task, priority)
             except SourceChanged:
                 # Some of it may be of the other content.
                 self._chunks = 0
@@ -197,9 +195,9 @@ class Clip:
                 raise
             finally:
                 await self._shelf.measure(self.key)
-        self._end = Ended(samples)
+        self._end = ended
 
-    async def _decode_with_room(self, task: ClipTask, priority: int) -> int:
+    async def _decode_with_room(self, task: ClipTask, priority: int) -> Ended:
         try:
             return await self._decode(task, priority)
         except DiskFull:
@@ -207,7 +205,7 @@ class Clip:
                 raise
         return await self._decode(task, priority)
 
-    async def _decode(self, task: ClipTask, priority: int) -> int:
+    async def _decode(self, task: ClipTask, priority: int) -> Ended:
         """Count the chunks as they come, and write the mark that says that these are all."""
         with disk_errors():
             await asyncio.to_thread(self._folder.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -224,10 +222,10 @@ class Clip:
             with suppress(OSError):  # then it ends by itself
                 task.stop.touch()  # the pool's process can't be told otherwise
             raise
-        samples = decoding.result()
+        ended = decoding.result()
         with disk_errors():
-            await asyncio.to_thread(_write_end, self._folder, samples)
-        return samples
+            await asyncio.to_thread(_write_end, self._folder, ended)
+        return ended
 
     async def _count(self) -> None:
         more = await asyncio.to_thread(_count_chunks, self._folder, self._chunks, self._task.chunk_bytes)
@@ -245,7 +243,7 @@ def _look(folder: Path, chunk_bytes: int) -> tuple[int, Ended | None]:
     """What is there of a clip: full chunks from the first on, and the end if all of it is."""
     chunks = _count_chunks(folder, 0, chunk_bytes)
     try:
-        return chunks, Ended(json.loads((folder / _END).read_bytes())["samples"])
+        return chunks, Ended(**json.loads((folder / _END).read_bytes()))
     except FileNotFoundError:
         return chunks, None
 
@@ -264,15 +262,15 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _write_end(folder: Path, samples: int) -> None:
+def _write_end(folder: Path, ended: Ended) -> None:
     for left in folder.glob(f"*{PART_SUFFIX}"):  # by those that were killed
         left.unlink(missing_ok=True)
     with written_aside(folder / _END) as part:
-        part.write_text(json.dumps({"samples": samples}))
+        part.write_text(json.dumps(asdict(ended)))
 
 
 def clip_key(task: ClipTask, sha256: str) -> str:
-    """The name of a clip's chunks: the same content, track and grid give the same ones, by the same ffmpeg."""
-    grid = task.grid
+    """The name of a clip's chunks: the same content, track, grid and terms give the same ones, by the same ffmpeg."""
+    grid, form = task.grid, "tolerant" if task.terms.tolerates else "strict"
     shape = (task.track.number, grid.sample_rate, grid.layout, grid.depth_bits, task.chunk_samples, task.tools.version)
-    return f"{sha256}.{hashlib.sha256(repr((*shape, _METHOD)).encode()).hexdigest()[:16]}"
+    return f"{sha256}.{hashlib.sha256(repr((*shape, form, _METHOD)).encode()).hexdigest()[:16]}"

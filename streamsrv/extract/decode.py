@@ -15,7 +15,10 @@ from streamsrv.media.arguments import Input, Pcm, pcm_arguments
 from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
+from streamsrv.media.damage import Damage, find_damage_here
+from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.film import Film, Track
+from streamsrv.media.loss import Terms, check_loss
 from streamsrv.media.tools import FfmpegTools
 
 # The resampler keeps all silence that goes in at one place: half an hour of 5.1 takes so much.
@@ -26,8 +29,8 @@ _MEMORY_BYTES = 4 << 30
 class ClipTask:
     """The track `track` of the file `source`, which is `identity` and `film`, as `grid` has it.
 
-    It goes into chunks of `chunk_samples` in `folder`, and is no longer than `max_seconds`. Once there is a file
-    `stop`, it is given up.
+    It goes into chunks of `chunk_samples` in `folder`, is no longer than `max_seconds`, and all there, but for what
+    `terms` tolerate. Once there is a file `stop`, it is given up.
     """
 
     tools: FfmpegTools
@@ -35,6 +38,7 @@ class ClipTask:
     identity: Identity
     film: Film
     track: Track
+    terms: Terms
     grid: Pcm
     folder: Path
     stop: Path
@@ -45,44 +49,74 @@ class ClipTask:
     def chunk_bytes(self) -> int:
         return self.chunk_samples * self.grid.frame_bytes
 
+    @property
+    def input(self) -> Input:
+        track = self.track
+        return Input.of_file(self.source, clock=track.clock, is_float=track.is_float, wav=track.wav)
+
+    def arguments(self) -> list[str]:
+        """What ffmpeg is called with."""
+        return pcm_arguments(
+            self.tools.ffmpeg,
+            self.input,
+            track=self.track.number,
+            pcm=self.grid,
+            # One more than is allowed, so that too long a clip can be told from one that just fits.
+            max_samples=int(self.max_seconds * self.grid.sample_rate) + self.grid.sample_rate,
+        )
+
 
 def chunk_name(number: int) -> str:
     return f"{number:06}.pcm"
 
 
-def decode_clip(task: ClipTask) -> int:
-    """Write all chunks, of which the last may be shorter; gives the clip's samples.
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A clip that was decoded to its end; `lost_seconds` of it are missing."""
+
+    samples: int
+    lost_seconds: float = 0.0
+
+
+def decode_clip(task: ClipTask) -> Ended:
+    """Write all chunks, of which the last may be shorter.
 
     Raises UnusableFile for a clip that can't be decoded to the end that it promises, SourceChanged for a file that
     isn't the one any more that was looked into, DiskFull, and OSError where the folder is gone: nobody wants it then.
     """
     _check_source(task)
-    track = task.track
-    source = Input.of_file(task.source, clock=track.clock, is_float=track.is_float, wav=track.wav)
-    argv = pcm_arguments(
-        task.tools.ffmpeg,
-        source,
-        track=track.number,
-        pcm=task.grid,
-        # One more than is allowed, so that too long a clip can be told from one that just fits.
-        max_samples=int(task.max_seconds * task.grid.sample_rate) + task.grid.sample_rate,
-    )
+    track, source, argv = task.track, task.input, task.arguments()
     limits = replace(ChildLimits.for_sound(task.max_seconds), memory_bytes=_MEMORY_BYTES)
     written_bytes = 0
     with running_ffmpeg(task.tools, argv, readable=(task.source,), feed=source.parts, limits=limits) as child:
-        number = 0
+        number, is_examined = 0, False
         while data := child.output.read(task.chunk_bytes):
+            if child.has_complained and not is_examined:
+                # Else somebody would be given what has a hole in it.
+                check_loss(child.outcome_so_far(), damage=_damage(task, child.outcome_so_far()), terms=task.terms)
+                is_examined = True
             _keep_chunk(task, number, data)
             if task.stop.exists():
                 raise InternalError("Nobody wants this clip any more.")
             number, written_bytes = number + 1, written_bytes + len(data)
         outcome = child.outcome()
     samples, rest = divmod(written_bytes, task.grid.frame_bytes)
-    check_decoded(outcome, declared=track.declared, max_seconds=task.max_seconds)
+    lost_seconds = check_decoded(
+        outcome,
+        declared=track.declared,
+        max_seconds=task.max_seconds,
+        damage=_damage(task, outcome),
+        terms=task.terms,
+    )
     check_heard(outcome, samples / task.grid.sample_rate)
     if rest:
         raise UnusableFile("The clip's sound ends in the middle of a sample.")
-    return samples
+    return Ended(samples, lost_seconds)
+
+
+def _damage(task: ClipTask, outcome: Outcome) -> Damage:
+    examined = task.film.examined(task.source, task.track)
+    return find_damage_here(task.tools, examined, outcome, max_seconds=task.max_seconds)
 
 
 def _keep_chunk(task: ClipTask, number: int, data: bytes) -> None:

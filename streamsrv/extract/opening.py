@@ -14,6 +14,7 @@ from streamsrv.extract.timeline import grid_of
 from streamsrv.extract.tracks import describe_tracks, track_members
 from streamsrv.media.checks import check_declared_length
 from streamsrv.media.film import Film
+from streamsrv.media.loss import STRICT, Terms
 from streamsrv.tasks import all_of, both
 
 # How a source is opened: as it is now, or as it was when it came here.
@@ -46,7 +47,7 @@ async def opened_reel(
         clips = []
         for number, (source, film) in enumerate(films):
             with naming_clip(number, count):
-                clips.append(choose_track(source, film, request.track_number, request.missing))
+                clips.append(choose_track(source, film, request.track_number, request.missing, request.terms))
                 check_declared_length(clips[-1].declared, studio.max_seconds)
         tracks = [clip.track for clip in clips if clip.track is not None]
         if not tracks:
@@ -90,8 +91,12 @@ async def again_if_changed(work: Callable[[], Awaitable[T]]) -> T:
         return await work()
 
 
-def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMissing) -> ReelClip:
-    """The clip with the track of that number. Pure. Raises UnusableFile, MissingTrack with the tracks there are."""
+def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMissing, terms: Terms = STRICT) -> ReelClip:
+    """The clip with the track of that number, on these terms. Pure.
+
+    Raises UnusableFile, MissingTrack with the tracks there are.
+    """
+    terms = film.terms(terms)
     if not film.tracks:
         return ReelClip(source, film, None, _silent_seconds(film, on_missing))
     if number >= len(film.tracks):
@@ -102,7 +107,7 @@ def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMiss
     track = film.tracks[number]
     if track.fault is not None:
         raise UnusableFile(f"Track {number}: {track.fault}")
-    return ReelClip(source, film, track)
+    return ReelClip(source, film, track, terms=terms)
 
 
 def _silent_seconds(film: Film, on_missing: OnMissing) -> float:

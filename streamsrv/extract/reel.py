@@ -1,7 +1,7 @@
 """The clips of one request on one grid: cut into steps and read, as far as they have been decoded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.feed import Piece
 from streamsrv.media.film import Film, Track
+from streamsrv.media.loss import STRICT, Terms
 from streamsrv.tasks import all_of, outcome_of
 
 # Long enough that a file for each costs nothing, short enough that the first one is there at once.
@@ -30,6 +31,10 @@ class Playing(Protocol):
 
     @property
     def reach(self) -> Reach: ...
+
+    @property
+    def lost_seconds(self) -> float:
+        """So much of it is missing, known once it is whole."""
 
     async def wait(self, samples: int) -> Reach:
         """Wait until more than so many samples are there, or all."""
@@ -44,6 +49,7 @@ class Silence:
 
     samples: int
     frame_bytes: int
+    lost_seconds: float = 0.0
 
     @property
     def reach(self) -> Reach:
@@ -62,12 +68,13 @@ class Silence:
 
 @dataclass(frozen=True, slots=True)
 class ReelClip:
-    """One clip: its file and its track. Without a track it is silence of so many seconds."""
+    """One clip: its file and its track, on these terms. Without a track it is silence of so many seconds."""
 
     source: SourceFile
     film: Film
     track: Track | None
     silent_seconds: float = 0.0
+    terms: Terms = STRICT
 
     @property
     def declared(self) -> Declared | None:
@@ -81,10 +88,14 @@ class ReelClip:
 
 
 class Reel:
-    """`async with` it. A clip is decoded from when it is first needed, at the latest."""
+    """`async with` it. A clip is decoded from when it is first needed, at the latest.
+
+    `lost_seconds` are missing of what `read_all` has given, which the clips' terms tolerate.
+    """
 
     def __init__(self, studio: Studio, clips: Sequence[ReelClip], grid: Pcm, *, priority: int) -> None:
         self.grid = grid
+        self.lost_seconds = 0.0  # of what was read whole
         self._studio = studio
         self._clips = clips
         self._priority = priority
@@ -147,7 +158,12 @@ class Reel:
                 for piece in (await self.clip(number)).read(at, reach.samples):
                     yield piece
                 at = reach.samples
+            self.lost_seconds += await self.lost(range(number, number + 1))
             self.put_away(number)
+
+    async def lost(self, numbers: Iterable[int]) -> float:
+        """Seconds that are missing of these clips, which are whole."""
+        return sum([(await self.clip(number)).lost_seconds for number in numbers])
 
     def begin(self, number: int) -> None:
         """Begin to decode a clip, if that hasn't been begun."""
@@ -195,6 +211,7 @@ class Reel:
             identity=clip.source.identity,
             film=clip.film,
             track=track,
+            terms=clip.terms,
             grid=self.grid,
             folder=Path(),
             stop=Path(),

@@ -12,8 +12,10 @@ from streamsrv.jobs.job import Job, JobStatus
 from streamsrv.jobs.words import timestamp
 from streamsrv.media.film import Film
 from streamsrv.media.formats import FORMATS, Format
+from streamsrv.media.loss import TERMS, Terms
 
 FormatName = Literal["flac", "wav", "mp3", "m4a", "opus", "ogg"]
+ErrorsName = Literal["strict", "tolerate"]
 OnMissing = Literal["error", "silence", "skip"]
 
 FORMAT_NAMES: tuple[str, ...] = get_args(FormatName)
@@ -40,6 +42,7 @@ class WholeRequest(_Asked):
     track: Annotated[int, Field(ge=0, le=MAX_TRACK)] | None = None
     format: FormatName | None = None
     on_missing: OnMissing | None = None
+    errors: ErrorsName | None = None
 
     @property
     def track_number(self) -> int:
@@ -53,6 +56,10 @@ class WholeRequest(_Asked):
     def missing(self) -> OnMissing:
         return self.on_missing or "error"
 
+    @property
+    def terms(self) -> Terms:
+        return TERMS[self.errors or "strict"]
+
     def brief(self) -> dict[str, Any]:
         """What is worth keeping beside each of many results: not the list, which may be long."""
         return {**self.model_dump(exclude={"video_files"}), "video_count": len(self.video_files)}
@@ -63,6 +70,7 @@ class WholeRequest(_Asked):
 
     def _digest(self, subject: str, more: Mapping[str, Any]) -> bytes:
         parameters = {"format": self.form.name, "on_missing": self.missing, **more}
+        parameters |= {"errors": self.errors} if self.terms.tolerates else {}
         return request_digest(self.video_files, track=self.track_number, subject=subject, parameters=parameters)
 
 
@@ -109,11 +117,13 @@ def status_reply(
         "started_at": timestamp(job.started_at),
         "completed_at": timestamp(job.completed_at),
         "duration_seconds": job.result.get("duration_seconds"),
+        "lost_seconds": job.result.get("lost_seconds"),
         "video_files": shown,
         "video_count": len(request.video_files),
         "track": request.track_number,
         "format": request.form.name,
         "on_missing": request.missing,
+        "errors": request.errors or "strict",
     }
 
 

@@ -91,6 +91,10 @@ class Steps:
         async with self._encoders, self._studio.storage.scratch("segment") as folder:
             made = await self._studio.encoder.encode(reel.read(step.ranges), reel.grid, request.form, folder)
             shown = _facts(reel, begin, made, is_last=step.is_last)
+            if request.terms.tolerates:
+                # Of the clips that end in this segment: only their ends tell.
+                lost_seconds = await reel.lost(range(begin.position.clip, step.next.clip))
+                shown["lost_seconds"] = round(lost_seconds, 3)
             return await self._studio.archive.keep(
                 made.path,
                 made.sha256,

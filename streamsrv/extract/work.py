@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
-from streamsrv.errors import Problem, UnusableFile
+from streamsrv.errors import UnusableFile
 from streamsrv.extract.opening import again_if_changed, opened_reel
 from streamsrv.extract.progress import Progress
 from streamsrv.extract.reel import Reel
@@ -31,13 +31,8 @@ class ExtractWork:
         """Make the file, unless it is there. What is wrong with a clip goes into the job's result, too."""
         request = WholeRequest.model_validate(dict(assignment.job.options))
         progress = Progress(len(request.video_files))
-        try:
-            async with _reporting(assignment, progress):
-                return await again_if_changed(partial(self._run, assignment.job, request, progress))
-        except Problem as problem:
-            if "clip" in problem.members:
-                await assignment.report(clip=problem.members["clip"], tracks=problem.members.get("tracks"))
-            raise
+        async with _reporting(assignment, progress):
+            return await again_if_changed(partial(self._run, assignment.job, request, progress))
 
     async def discard(self, job: Job) -> None:
         """Nothing is its own: files are kept by content, and go in their own time."""
@@ -49,7 +44,9 @@ class ExtractWork:
         ) as reel:
             kept = await self._find_or_make(job, request, reel, progress)
             stamps = [source.stamp for source in reel.sources]
-            return {"file": kept.file, "duration_seconds": kept.facts["seconds"], "stamps": stamps}
+            lost_seconds = kept.facts.get("lost_seconds", 0.0)
+            found = {"duration_seconds": kept.facts["seconds"], "lost_seconds": lost_seconds}
+            return {"file": kept.file, **found, "stamps": stamps}
 
     async def _find_or_make(self, job: Job, request: WholeRequest, reel: Reel, progress: Progress) -> Result:
         if reel.seconds > self._studio.max_seconds:
@@ -76,6 +73,7 @@ class ExtractWork:
                 facts={
                     "sources": (await reel.digest(len(reel))).hex(),
                     "seconds": made.samples / made.grid.sample_rate,
+                    "lost_seconds": round(reel.lost_seconds, 3),
                 },
             )
 

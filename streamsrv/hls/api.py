@@ -118,7 +118,7 @@ class HlsApi:
             if conflict is not None:
                 raise conflict from error
             if isinstance(error, UnusableFile):
-                raise RefusedUpload(error.detail) from error
+                raise RefusedUpload(error.detail, members=error.members) from error
             raise
         finally:
             arriving.remove(intake)

@@ -13,9 +13,10 @@ from streamsrv.jobs.words import timestamp
 
 PriorityName = Literal["urgent", "normal", "background"]
 CodecName = Literal["aac", "mp3", "opus", "flac"]
+ErrorsName = Literal["strict", "tolerate"]
 QualityName = Literal["hi_res", "high", "medium", "low"]
 
-OPTION_FIELDS = ("codec", "bitrate", "quality_profile", "priority")
+OPTION_FIELDS = ("codec", "bitrate", "quality_profile", "priority", "errors")
 # Those that decide how the sound is encoded: once one is known, encoding may begin.
 ENCODING_FIELDS = ("codec", "bitrate", "quality_profile")
 
@@ -29,6 +30,7 @@ class StreamOptions(BaseModel):
     bitrate: int | None = None
     quality_profile: QualityName | None = None
     priority: PriorityName = "normal"
+    errors: ErrorsName = "strict"
 
     def profile(self) -> Profile:
         return choose(self.quality_profile, self.codec, self.bitrate)
@@ -37,7 +39,12 @@ class StreamOptions(BaseModel):
         return Priority[self.priority.upper()]
 
 
-_CHOICES = {"codec": get_args(CodecName), "quality_profile": tuple(PROFILES), "priority": get_args(PriorityName)}
+_CHOICES = {
+    "codec": get_args(CodecName),
+    "quality_profile": tuple(PROFILES),
+    "priority": get_args(PriorityName),
+    "errors": get_args(ErrorsName),
+}
 
 
 def read_options(fields: Mapping[str, str]) -> StreamOptions:
@@ -85,6 +92,7 @@ def job_reply(job: Job, *, base_url: str, queue_position: int | None, eta_second
         "source_name": job.source_name,
         "received_bytes": job.source_bytes if job.accepted_at is not None else None,
         "duration_seconds": job.result.get("duration_seconds"),
+        "lost_seconds": job.result.get("lost_seconds"),
         "codec": job.result.get("codec") or job.options.get("codec"),
         "bitrate": job.result.get("bitrate", job.options.get("bitrate")),
         "quality_profile": job.options.get("quality_profile"),

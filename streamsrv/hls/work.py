@@ -16,7 +16,8 @@ from streamsrv.hls.schema import StreamOptions
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.checks import check_declared_length, check_published, check_size
+from streamsrv.media.checks import check_declared_length, check_published
+from streamsrv.media.loss import TERMS, Terms, check_size
 from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
@@ -56,7 +57,7 @@ class HlsWork:
             return await self._run_whole(assignment, job)
         live = await self._run_live(assignment, spool)
         accepted = await assignment.accepted()
-        if live is not None and _profile(accepted) == _profile(job):
+        if live is not None and (_profile(accepted), _terms(accepted)) == (_profile(job), _terms(job)):
             return live
         return await self._run_whole(assignment, accepted)  # also where options behind the file say otherwise
 
@@ -81,9 +82,9 @@ class HlsWork:
         job = assignment.job
         async with self._storage.scratch(f"{job.id}.{job.attempt}.live") as folder:
             try:
-                material = await growing_material(self._tools, spool, folder)
+                material = await growing_material(self._tools, spool, folder, _terms(job))
                 result = await self._encode(assignment, job, material, folder, f"{job.attempt}.live")
-                check_size(material.promised_bytes, spool.size)
+                check_size(material.promised_bytes, spool.size)  # what is missing the whole file tells
                 await check_whole(self._tools, material)
                 return result  # noqa: TRY300 - the checks belong to what may fail
             except (SpoolAborted, OSError) as error:
@@ -97,7 +98,7 @@ class HlsWork:
         if path is None:
             raise InternalError("The upload's file is gone.")
         async with self._storage.scratch(f"{job.id}.{job.attempt}") as folder:
-            material = await whole_material(self._tools, path)
+            material = await whole_material(self._tools, path, _terms(job))
             return await self._encode(assignment, job, material, folder, f"{job.attempt}")
 
     async def _encode(
@@ -131,7 +132,10 @@ class HlsWork:
 
         outcome = await self._encoder.encode(EncoderSource.of_material(material), encoding, folder, publish)
         check_published(outcome, publisher.counted, encoding)
-        return {"duration_seconds": outcome.encoded_samples / encoding.sample_rate}
+        return {
+            "duration_seconds": outcome.encoded_samples / encoding.sample_rate,
+            "lost_seconds": round(outcome.lost_seconds, 3),
+        }
 
 
 def source_key(job_id: str) -> str:
@@ -144,6 +148,10 @@ def output_key(job_id: str) -> str:
 
 def _profile(job: Job) -> Profile:
     return StreamOptions.model_validate(job.options).profile()
+
+
+def _terms(job: Job) -> Terms:
+    return TERMS[StreamOptions.model_validate(job.options).errors]
 
 
 def _percent(running: Progress, job: Job, material: Material) -> float | None:

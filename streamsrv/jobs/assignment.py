@@ -48,8 +48,9 @@ class Work:
     """How a feature does its jobs.
 
     `run` does one attempt; returning means Completed, and what it returns is merged into the job's result. A Problem
-    that it raises is the input's fault and ends the job; InternalError and any other exception are the server's own
-    fault, and the job is tried again. It is cancelled when the job is, and should then leave no process behind.
+    that it raises is the input's fault and ends the job, and its members are merged, too; InternalError and any other
+    exception are the server's own fault, and the job is tried again. It is cancelled when the job is, and should then
+    leave no process behind.
     `settle` removes what a completed job no longer needs, `discard` removes all files of a job. Both may be called
     again, and for a job that has none.
     Jobs of a kind that waits for others, as for downloads, have `slots` of their own, so that they hold up nobody.

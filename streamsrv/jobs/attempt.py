@@ -64,7 +64,7 @@ class Attempt:
             log.exception("job_attempt_failed")
             return self._release
         except Problem as problem:
-            return partial(self._reject, problem.detail)
+            return partial(self._reject, problem)
         except Exception:
             log.exception("job_attempt_failed")
             return self._release
@@ -94,12 +94,13 @@ class Attempt:
     async def _release(self) -> Job:
         return await self._store.release(self._lease, OWN_FAULT)
 
-    async def _reject(self, detail: str) -> Job:
+    async def _reject(self, problem: Problem) -> Job:
         job = await self._store.get(self._lease.job.id)
         if job is not None and job.accepted_at is None:
             # The input isn't all there yet, so the attempt at the whole of it decides.
             return await self._store.put_back(self._lease)
-        return await self._store.finish(self._lease, JobStatus.FAILED, error=detail)
+        found = problem.members or None
+        return await self._store.finish(self._lease, JobStatus.FAILED, error=problem.detail, result=found)
 
     async def _lose(self) -> Job:
         raise LeaseLost

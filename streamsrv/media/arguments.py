@@ -205,9 +205,9 @@ def _tag_options(cargo: Cargo) -> list[str]:
 
 
 def compiled(program: str, stream: ffmpeg.nodes.OutputStream) -> list[str]:
-    """The argv of a run, with the log and the progress that we read."""
+    """The argv of a run, with the log and the progress that we read; status lines would hide errors behind them."""
     stream = stream.global_args(
-        "-nostdin", "-hide_banner", "-loglevel", _LOG_LEVEL, "-stats_period", "0.25", "-progress", "pipe:2"
+        "-nostdin", "-hide_banner", "-loglevel", _LOG_LEVEL, "-nostats", "-stats_period", "0.25", "-progress", "pipe:2"
     )
     return [str(argument) for argument in stream.compile(cmd=program)]
 

@@ -24,6 +24,15 @@ class BlockingFfmpeg:
         self._drain = drain
         self._log = log
 
+    @property
+    def has_complained(self) -> bool:
+        """Has anything met an error so far?"""
+        return bool(self._log.complainers)
+
+    def outcome_so_far(self) -> Outcome:
+        """As if it ended here; samples are counted at the end only."""
+        return self._log.outcome(0)
+
     def outcome(self) -> Outcome:
         returncode = self._process.wait()
         self._drain.join()

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from streamsrv.errors import BadParameter, DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.cut import WHOLE, Cut
+from streamsrv.media.damage import NO_DAMAGE, Damage
 from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.fmp4 import check_init, count_samples, is_empty
+from streamsrv.media.loss import STRICT, Terms, check_loss, clock
 from streamsrv.media.mpegts import BrokenSegment, count_frames
 from streamsrv.media.probe import Measured
-from streamsrv.media.sizes import is_promise
 
 # A resampler keeps a few samples back and rounds; more than this is loss.
 _RESAMPLER_SECONDS = 0.05
 _HEADER_FRAMES = 4
-_CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "Packet corrupt")
 # By the number of the signal: SIGXCPU, SIGXFSZ.
 _LIMITS = {24: "Decoding this file takes too long.", 25: "What this file decodes to is too large."}
 # The resampler says so and goes on, without the silence.
@@ -125,29 +125,42 @@ def check_outcome(
     max_seconds: float,
     most_samples: int | None = None,
     cut: Cut = WHOLE,
-) -> None:
+    damage: Damage = NO_DAMAGE,
+    terms: Terms = STRICT,
+) -> float:
     """Did ffmpeg end well, and was all the sound of the cut decoded and encoded?
 
-    No more than `most_samples` can be decoded if the header is right.
+    No more than `most_samples` can be decoded if the header is right. Gives the seconds that are lost by these `terms`.
     UnusableFile for the input's fault, BadParameter for a cut or an encoding that isn't possible, DiskFull,
     InternalError for ours.
     """
-    check_decoded(outcome, declared=declared, max_seconds=max_seconds, cut=cut)
+    lost_seconds = check_decoded(
+        outcome, declared=declared, max_seconds=max_seconds, cut=cut, damage=damage, terms=terms
+    )
     if most_samples is not None and outcome.decoded_samples > most_samples:
         raise InternalError("There is more sound than the header counts.")
     if cut.start_seconds and cut.start_seconds >= outcome.heard_seconds:
-        raise BadParameter(f"start lies behind the end of the sound, which is {_clock(outcome.heard_seconds)} long.")
+        raise BadParameter(f"start lies behind the end of the sound, which is {clock(outcome.heard_seconds)} long.")
     if outcome.encoded_samples == 0 and cut.duration_seconds is not None:
         raise BadParameter("duration is too short: there is no sample in it.")
     if outcome.encoded_samples == 0:
         raise UnusableFile(f"The sound is too short for this format: {outcome.decoded_samples} samples.")
     _check_kept(outcome.encoded_samples / encoding.sample_rate, cut.seconds_of(outcome.heard_seconds))
+    return lost_seconds
 
 
-def check_decoded(outcome: Outcome, *, declared: Declared | None, max_seconds: float, cut: Cut = WHOLE) -> None:
+def check_decoded(
+    outcome: Outcome,
+    *,
+    declared: Declared | None,
+    max_seconds: float,
+    cut: Cut = WHOLE,
+    damage: Damage = NO_DAMAGE,
+    terms: Terms = STRICT,
+) -> float:
     """The first half of `check_outcome`: did ffmpeg end well, and was all that the file promises of the cut decoded?
 
-    A promise is about time: silence that went in counts, too.
+    A promise is about time: silence that went in counts, too. Gives the seconds that are lost by these `terms`.
     """
     errors = "\n".join(outcome.errors)
     if "No space left on device" in errors:
@@ -160,17 +173,13 @@ def check_decoded(outcome: Outcome, *, declared: Declared | None, max_seconds: f
     if outcome.decoded_samples == 0:
         raise UnusableFile("There is no sound in this file.")
     if heard_seconds > max_seconds:
-        raise UnusableFile(f"The sound is longer than {_clock(max_seconds)}, the most this server takes.")
+        raise UnusableFile(f"The sound is longer than {clock(max_seconds)}, the most this server takes.")
     if _NOT_FILLED in errors:
         raise UnusableFile("The sound begins so late, or pauses for so long, that its silence takes too much memory.")
     if outcome.changes:
         # Filters begin anew there, and lose what they held; times and lengths mean nothing any more.
         raise UnusableFile("The sound changes its sample rate or its channels in the middle of the file.")
-    is_cut_reached = cut.end_seconds is not None and heard_seconds >= cut.end_seconds
-    if not is_cut_reached:
-        _check_reach(heard_seconds, declared)
-    if any(sign in errors for sign in _CUT_SHORT):
-        raise UnusableFile(f"The file ends in the middle, after {_clock(heard_seconds)} of sound.")
+    return check_loss(outcome, declared=declared, cut=cut, damage=damage, terms=terms)
 
 
 def check_heard(outcome: Outcome, seconds: float) -> None:
@@ -183,15 +192,6 @@ def _check_kept(seconds: float, heard_seconds: float) -> None:
         raise InternalError("Less sound was encoded than was decoded.")
     if seconds > heard_seconds + _RESAMPLER_SECONDS:
         raise InternalError("More sound was encoded than was decoded.")
-
-
-def _check_reach(seconds: float, declared: Declared | None) -> None:
-    """So much sound is all that the file promises. Raises UnusableFile."""
-    if declared is not None and seconds < declared.seconds - declared.tolerance_seconds:
-        raise UnusableFile(
-            f"The file ends in the middle: of the {_clock(declared.seconds)} of sound that it promises,"
-            f" {_clock(declared.seconds - seconds)} are missing."
-        )
 
 
 def check_published(outcome: Outcome, counted: Counted, encoding: Encoding) -> None:
@@ -220,18 +220,11 @@ def check_file(measured: Measured | None, outcome: Outcome, encoding: Encoding) 
         raise InternalError(f"The file states {measured.duration_seconds:.3f} s and holds {seconds:.3f} s.")
 
 
-def check_size(promised_bytes: int | None, actual_bytes: int) -> None:
-    """The file is as long as it says itself, if that can be true."""
-    if promised_bytes is not None and actual_bytes < promised_bytes and is_promise(promised_bytes, actual_bytes):
-        missing = promised_bytes - actual_bytes
-        raise UnusableFile(f"The file ends in the middle: {missing} of {promised_bytes} bytes are missing.")
-
-
 def check_declared_length(declared: Declared | None, max_seconds: float) -> None:
     """Refuse what is too long before any work is done on it."""
     if declared is not None and declared.seconds > max_seconds:
         raise UnusableFile(
-            f"The sound is {_clock(declared.seconds)} long; this server takes {_clock(max_seconds)} at most."
+            f"The sound is {clock(declared.seconds)} long; this server takes {clock(max_seconds)} at most."
         )
 
 
@@ -248,12 +241,3 @@ def _failure(outcome: Outcome, errors: str) -> Problem:
     # For the log: it names files of this machine.
     failure.add_note(f"Status {outcome.returncode}: {errors[-2000:]}")
     return failure
-
-
-def _clock(seconds: float) -> str:
-    """3723.4 -> "1:02:03"; 75.3 -> "1:15"; 7.04 -> "7.0 s"; 0.017 -> "0.017 s"."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if seconds < 10:
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds:.2g} s"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

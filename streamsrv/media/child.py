@@ -67,6 +67,22 @@ async def run_to_end(argv: Sequence[str], most_seconds: float = QUICK_SECONDS) -
     return Finished(process.returncode or 0, stdout.decode(errors="replace"), stderr.decode(errors="replace"))
 
 
+async def run_through(argv: Sequence[str], limits: ChildLimits, take: Callable[[bytes], None]) -> int:
+    """Run a program that says much, and nothing on stderr; `take` its output piece by piece, in a thread.
+
+    Gives its status.
+    """
+    process = await spawn(argv, limits, folder=None, feeding=False)
+    assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
+    try:
+        while piece := await process.stdout.read(_CHUNK_BYTES):
+            await asyncio.to_thread(take, piece)
+        return await process.wait()
+    finally:
+        kill_group(process)
+        await asyncio.shield(process.communicate())  # to the end, so that no pipe is left open
+
+
 async def _read_report(stream: asyncio.StreamReader) -> bytes:
     """All of it, or a little more than is allowed: the rest is left, and its writer with it."""
     report = bytearray()

@@ -11,6 +11,7 @@ from streamsrv.media.formats import LAYER3_RATES
 from streamsrv.media.probe import Source
 from streamsrv.media.sizes import LARGE_BYTES, is_promise
 from streamsrv.media.sniff import id3_length
+from streamsrv.media.wav import Wav
 
 _EBML = b"\x1aE\xdf\xa3"
 _SEGMENT = b"\x18S\x80g"
@@ -99,8 +100,15 @@ class XingHeader:
 
 def declared(head: bytes, source: Source, file_bytes: int | None = None) -> Declared | None:
     """What the file promises; None where it promises nothing. `head` is its start, without an ID3 tag."""
+    if source.wav is not None and len(source.wav.stretches) > 1:
+        return declared_wav(source.wav)
     seconds = None if source.duration_estimated else source.duration_seconds
     return declared_length(head, source.format_name, seconds, file_bytes)
+
+
+def declared_wav(wav: Wav) -> Declared:
+    """What all pieces of a WAV that has several promise together."""
+    return Declared(wav.seconds + wav.missing_bytes / wav.kind.frame_bytes / wav.kind.sample_rate, 0.0)
 
 
 def declared_length(

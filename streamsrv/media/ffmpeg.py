@@ -19,7 +19,11 @@ _MAX_LINE = 400
 
 _DECODED = re.compile(r"Input stream #\d+:\d+ \(audio\): .* frames decoded.*\((\d+) samples\)")
 _ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\d+) samples\); (\d+) packets muxed")
-_ERROR = re.compile(r"^(?:\[[^\]]+ @ 0x[0-9a-f]+\] )*\[(?:error|fatal|panic)\] (.*)")
+_ERROR = re.compile(r"^(?:\[([^\]]+) @ 0x[0-9a-f]+\] )*\[(?:error|fatal|panic)\] (.*)")
+# Only a warning, though what a packet lacks is lost.
+_CORRUPT = re.compile(r"\[warning\] .*(?:corrupt input packet|corrupt decoded frame)")
+CORRUPT = "corrupt"
+_MOST_COMPLAINERS = 20
 # Filters are set up anew for sound of another kind.
 _GRAPH = re.compile(r"^\[graph_\S+_in_\S+ @ 0x[0-9a-f]+\] \[verbose\] tb:.* samplerate:(\d+)")
 # The resampler's, in pieces.
@@ -34,7 +38,8 @@ class Outcome:
 
     `filled_samples`: the silence that went in by the rule of time, at the decoder's own rate, `sample_rate` in Hz.
     `changes`: how often the decoded sound changed its sample rate or channels in the middle. `not_numbers`: samples of
-    a track of floats that are none.
+    a track of floats that are none. `complainers`: ffmpeg's names of what met errors, "" where it doesn't say.
+    `lost_seconds`: of the sound, which the caller puts up with.
     """
 
     returncode: int
@@ -46,6 +51,12 @@ class Outcome:
     filled_samples: int = 0
     sample_rate: int = 0
     not_numbers: int = 0
+    complainers: frozenset[str] = frozenset()
+    lost_seconds: float = 0.0
+
+    def is_torn(self, format_name: str) -> bool:
+        """Was the container itself damaged, and not only what is in its packets?"""
+        return not self.complainers.isdisjoint((format_name, CORRUPT))
 
     @property
     def heard_seconds(self) -> float:
@@ -67,6 +78,7 @@ class Log:
     out_seconds: float = 0.0
     graphs: int = 0
     errors: deque[str] = field(default_factory=lambda: deque(maxlen=_KEPT_ERRORS))
+    complainers: set[str] = field(default_factory=set)
 
     def read(self, line: str) -> None:
         if match := _OUT_TIME.match(line):
@@ -83,7 +95,14 @@ class Log:
             self.graphs += 1
             self.sample_rate = int(match[1])
         elif (match := _ERROR.match(line)) and "not on whitelist" not in line:
-            self.errors.append(match[1][:_MAX_LINE])
+            self.errors.append(match[2][:_MAX_LINE])
+            self._note(match[1] or "")
+        elif _CORRUPT.search(line):
+            self._note(CORRUPT)
+
+    def _note(self, complainer: str) -> None:
+        if len(self.complainers) < _MOST_COMPLAINERS:
+            self.complainers.add(complainer)
 
     def outcome(self, returncode: int) -> Outcome:
         # Under a sandbox a signal of the child comes out as 128 + its number.
@@ -99,6 +118,7 @@ class Log:
             self.filled_samples,
             self.sample_rate,
             self.not_numbers,
+            frozenset(self.complainers),
         )
 
 

@@ -52,6 +52,17 @@ def measure_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
     return _ffprobe(program, path, decoders, ["-count_packets", *shown])
 
 
+def frames_arguments(program: str, path: Path, *, track: int, decoders: str) -> list[str]:
+    """Decode an audio track, counted from 0; say of each packet that there is one, and what frames came of it, as CSV.
+
+    A frame's columns are its stamp in seconds, the place of its packet in the file, that one's bytes, and its samples.
+    """
+    shown = "packet=size:frame=pts_time,pkt_pos,pkt_size,nb_samples"
+    allowed = [f"-codec_whitelist:a:{track}", ",".join(AUDIO_DECODERS)]
+    shows = ["-select_streams", f"a:{track}", "-show_packets", "-show_frames", "-show_entries", shown]
+    return [*_ffprobe(program, path, decoders, [*allowed, *shows]), "-of", "csv", "-loglevel", "quiet"]
+
+
 def _ffprobe(program: str, path: Path, decoders: str, options: Sequence[str]) -> list[str]:
     allowed = [word for name, value in whitelists("file").items() for word in (f"-{name}", value)]
     # Some are experimental, and no less able to spoil the track beside them.

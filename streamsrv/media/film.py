@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import UnusableFile
-from streamsrv.media.checks import check_size
 from streamsrv.media.clock import Clock, late_seconds_of
-from streamsrv.media.declared import Declared, declared_bytes, declared_length
+from streamsrv.media.damage import Examined
+from streamsrv.media.declared import Declared, declared_bytes, declared_length, declared_wav
 from streamsrv.media.ffprobe import film_arguments
+from streamsrv.media.loss import Terms, check_size
 from streamsrv.media.material import look
 from streamsrv.media.probe import depth_bits_of, fault_of, is_float, seconds_of, track_seconds, words_for
 from streamsrv.media.tools import FfmpegTools
@@ -45,16 +46,29 @@ class Track:
 
 @dataclass(frozen=True, slots=True)
 class Film:
-    """The audio tracks of a file; `duration_seconds` is that of all its tracks."""
+    """The audio tracks of a file; `duration_seconds` is that of all its tracks, `format_name` its container's.
+
+    It states a size of `promised_bytes`, if any, and has `actual_bytes`.
+    """
 
     duration_seconds: float | None
     tracks: tuple[Track, ...]
+    format_name: str = ""
+    promised_bytes: int | None = None
+    actual_bytes: int = 0
+
+    def terms(self, terms: Terms) -> Terms:
+        """How it can be taken on these. Raises DamagedFile where its end is missing and that isn't tolerated."""
+        return check_size(self.promised_bytes, self.actual_bytes, terms)
+
+    def examined(self, path: Path, track: Track) -> Examined | None:
+        """What is looked into again where a decoder of that track complained. Samples have no damage."""
+        return None if track.wav is not None else Examined(path, self.format_name, track.number)
 
 
 async def probe_film(tools: FfmpegTools, path: Path) -> Film:
-    """Read the file's header. Raises UnusableFile, in words, where it is cut off or nothing that ffmpeg reads."""
+    """Read the file's header. Raises UnusableFile, in words, where it is nothing that ffmpeg reads."""
     head, size, wav = await asyncio.to_thread(look, path)
-    check_size(declared_bytes(head), size)
     if wav is not None:
         return _film_of_wav(wav, head, size)
     argv = film_arguments(tools.ffprobe, path, decoders=tools.decoders)
@@ -78,12 +92,12 @@ def _film_of_wav(wav: Wav, head: bytes, size: int) -> Film:
         channels=kind.channels,
         depth_bits=kind.depth_bits,
         language=None,
-        declared=plain if len(wav.stretches) == 1 else Declared(wav.seconds, 0.0),
+        declared=plain if len(wav.stretches) == 1 else declared_wav(wav),
         clock=Clock(kind.sample_rate),
         is_float=kind.is_float,
         wav=wav,
     )
-    return Film(duration_seconds=wav.seconds, tracks=(track,))
+    return Film(wav.seconds, (track,), format_name="wav", promised_bytes=declared_bytes(head), actual_bytes=size)
 
 
 def read_film(
@@ -103,6 +117,9 @@ def read_film(
     return Film(
         duration_seconds=seconds_of(container.get("duration")),
         tracks=tuple(tracks),
+        format_name=name,
+        promised_bytes=declared_bytes(head),
+        actual_bytes=len(head) if file_bytes is None else file_bytes,
     )
 
 

@@ -9,9 +9,10 @@ from typing import Protocol
 
 from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.arguments import Input
-from streamsrv.media.checks import check_size
 from streamsrv.media.chunks import is_chunked, read_chunks
+from streamsrv.media.damage import Examined
 from streamsrv.media.declared import Declared, declared, declared_bytes, xing_header
+from streamsrv.media.loss import STRICT, Terms, check_size
 from streamsrv.media.probe import Source, probe
 from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
 from streamsrv.media.tools import FfmpegTools
@@ -45,7 +46,7 @@ class Material:
     """A whole file, by its path in `input`, or a growing one, through `feed`; `promised_bytes`: the size it states.
 
     `path` is where what is there by now can be looked into. Should more than `most_samples` be decoded, the header that
-    says where the sound ends is wrong, and only the whole file tells.
+    says where the sound ends is wrong, and only the whole file tells. `terms`: may some of it be missing?
     """
 
     input: Input
@@ -55,6 +56,12 @@ class Material:
     promised_bytes: int | None = None
     most_samples: int | None = None
     feed: AsyncIterator[bytes] | None = None
+    terms: Terms = STRICT
+
+    @property
+    def examined(self) -> Examined | None:
+        """What is looked into again where a decoder complained. Samples have no damage."""
+        return None if self.source.wav is not None else Examined(self.path, self.source.format_name)
 
     @property
     def readable(self) -> tuple[Path, ...]:
@@ -62,25 +69,17 @@ class Material:
         return () if self.input.path is None else (self.input.path,)
 
 
-async def whole_material(tools: FfmpegTools, path: Path) -> Material:
+async def whole_material(tools: FfmpegTools, path: Path, terms: Terms = STRICT) -> Material:
     """Look into a file that is all there. Raises UnusableFile."""
     head, size, wav = await asyncio.to_thread(look, path)
-    promised = declared_bytes(head)
-    check_size(promised, size)
-    if wav is not None:
-        source = Source.of_wav(wav)
-        promise = declared(head, source, size) if len(wav.stretches) == 1 else Declared(wav.seconds, 0.0)
-        return _material(path, source, promise, promised)
-    source = await probe(tools, path)
-    return _material(path, source, declared(head, source, size), promised)
+    terms = check_size(declared_bytes(head), size, terms)
+    source = Source.of_wav(wav) if wav is not None else await probe(tools, path)
+    promise = declared(head, source, size)
+    source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=wav)
+    return Material(source_input, path, source, promise, declared_bytes(head), terms=terms)
 
 
-def _material(path: Path, source: Source, promise: Declared | None, promised_bytes: int | None) -> Material:
-    source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=source.wav)
-    return Material(source_input, path, source, promise, promised_bytes)
-
-
-async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> Material:
+async def growing_material(tools: FfmpegTools, file: Growing, folder: Path, terms: Terms = STRICT) -> Material:
     """Look into what has come of an upload. Raises a Problem or OSError where it can't be decoded as it comes."""
     head = await file.head(HEAD_BYTES)
     tag_bytes = id3_length(head)
@@ -103,7 +102,8 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path) -> M
     # Half a frame of MPEG-1 more is still the decoder's own delay.
     most = xing.samples + xing.padding + _DELAY_SAMPLES if xing is not None and xing.trimmed else None
     source_input = Input(demuxer=container.demuxer, clock=source.clock, is_float=source.is_float, end_sample=end)
-    return Material(source_input, link, source, declared(head, source), declared_bytes(head), most, file.chunks())
+    promise, size = declared(head, source), declared_bytes(head)
+    return Material(source_input, link, source, promise, size, most, file.chunks(), terms)
 
 
 async def check_whole(tools: FfmpegTools, material: Material) -> None:

@@ -3,13 +3,13 @@
 import re
 import shutil
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
-from streamsrv.media.child import QUICK_SECONDS, Finished, run_to_end
+from streamsrv.media.child import QUICK_SECONDS, ChildLimits, Finished, run_through, run_to_end
 from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.inputs import without_verdict
 from streamsrv.media.sandbox import confine
@@ -52,12 +52,17 @@ class FfmpegTools:
         that says nothing of the file.
         """
         finished = await run_to_end(self.confined(argv, readable=readable, writable=()), most_seconds)
-        # Under a sandbox a signal of the child comes out as 128 + its number.
-        if abs(finished.returncode) in (signal.SIGXCPU, _SIGNALLED + signal.SIGXCPU):
-            raise UnusableFile("Looking into this file takes too long.")
-        if finished.returncode < 0 or finished.returncode > _SIGNALLED:
-            raise EncoderKilled("The program that looks into the file was ended.")
+        _check_end(finished.returncode)
         return finished
+
+    async def read_through(
+        self, argv: Sequence[str], take: Callable[[bytes], None], *, readable: Sequence[Path], limits: ChildLimits
+    ) -> None:
+        """Run one of the programs, which says nothing on stderr; `take` gets its output piece by piece, in a thread.
+
+        Raises as `run` does.
+        """
+        _check_end(await run_through(self.confined(argv, readable=readable, writable=()), limits, take))
 
     def shortcomings(self) -> list[str]:
         """What this ffmpeg lacks, a sentence each."""
@@ -86,6 +91,14 @@ class FfmpegTools:
         return {
             name: form for name, form in FORMATS.items() if all(codec.encoder in self.encoders for codec in form.codecs)
         }
+
+
+def _check_end(returncode: int) -> None:
+    # Under a sandbox a signal of the child comes out as 128 + its number.
+    if abs(returncode) in (signal.SIGXCPU, _SIGNALLED + signal.SIGXCPU):
+        raise UnusableFile("Looking into this file takes too long.")
+    if returncode < 0 or returncode > _SIGNALLED:
+        raise EncoderKilled("The program that looks into the file was ended.")
 
 
 async def find_tools(ffmpeg: str, ffprobe: str, sandbox: str) -> FfmpegTools:

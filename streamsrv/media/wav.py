@@ -74,13 +74,14 @@ class Kind:
 class Wav:
     """A WAV as it is meant: `head` goes before its sound, which lies in `stretches` of the file, (offset, bytes).
 
-    With that head it is what ffmpeg's `demuxer` reads.
+    With that head it is what ffmpeg's `demuxer` reads. `missing_bytes` of its last piece aren't there.
     """
 
     kind: Kind
     head: bytes
     stretches: tuple[tuple[int, int], ...]
     demuxer: str = "wav"
+    missing_bytes: int = 0
 
     @property
     def seconds(self) -> float:
@@ -103,12 +104,12 @@ def mended(head: bytes, size: int, read: Read) -> Wav | None:
             return None
         au = b".snd" + struct.pack(">5I", 24, 0xFFFFFFFF, encoding, kind.sample_rate, kind.channels)
         return Wav(kind, au, ((chunks.offset, plain),), "au")
-    stretches = _stretches(chunks, kind, size, read)
+    stretches, missing = _stretches(chunks, kind, size, read)
     fixed = mended_head(head)
     if fixed is None and (stretches == [(chunks.offset, plain)] or not is_promise(chunks.size or 0, size)):
         return None
     start = fixed or head[: chunks.offset]
-    return Wav(kind, b"RIFF" + _UNKNOWN + start[8:-4] + _UNKNOWN, tuple(stretches))
+    return Wav(kind, b"RIFF" + _UNKNOWN + start[8:-4] + _UNKNOWN, tuple(stretches), missing_bytes=missing)
 
 
 def mended_head(head: bytes) -> bytes | None:
@@ -150,22 +151,24 @@ def _kind_of(chunks: Chunks) -> Kind | None:
     return Kind(tag, channels, rate, bits, is_big_endian=chunks.order == "big" and bits > 8)
 
 
-def _stretches(chunks: Chunks, kind: Kind, size: int, read: Read) -> list[tuple[int, int]]:
-    """Where the sound lies. What states no length, or more than there is, reaches to the end."""
+def _stretches(chunks: Chunks, kind: Kind, size: int, read: Read) -> tuple[list[tuple[int, int]], int]:
+    """Where the sound lies, and how much of the last one of several is missing.
+
+    What states no length, or more than there is, reaches to the end.
+    """
     found: list[tuple[int, int]] = []
     offset, stated = chunks.offset, chunks.size
     while True:
         room = size - offset
         if stated is None or stated >= room or not is_promise(stated, size):
-            if found and stated is not None and stated > room + _LEAST_BYTES and is_promise(stated, size):
-                raise UnusableFile(f"The file ends in the middle: {stated - room} bytes of its last piece are missing.")
-            return [*found, (offset, room)]
+            is_short = found and stated is not None and stated > room + _LEAST_BYTES and is_promise(stated, size)
+            return [*found, (offset, room)], (stated or 0) - room if is_short else 0
         found.append((offset, stated))
         if len(found) > _MOST_STRETCHES:
             raise UnusableFile(_TOO_MANY)
         following = _following(offset + stated, kind, size, read)
         if following is None:
-            return found
+            return found, 0
         offset, stated = following
         if found[-1][0] + found[-1][1] == offset:
             offset, stated = found.pop()[0], None  # it states less than it holds

@@ -19,6 +19,7 @@ from streamsrv.jobs.job import Job, JobKind
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.submissions import Submission
 from streamsrv.media.checks import check_declared_length
+from streamsrv.media.loss import TERMS
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.schema import Recipe, SongOptions, job_priority
@@ -91,7 +92,7 @@ class Intake:
         await spool.end()
         if not spool.size:
             raise MissingFile("The song is empty.")
-        material = await whole_material(self._tools, spool.path)
+        material = await whole_material(self._tools, spool.path, TERMS[order.recipe.errors])
         check_declared_length(material.declared, self._max_seconds)
         song = await asyncio.to_thread(song_hash, spool.path)
         job = self._new_job(song, spool, order)

@@ -8,6 +8,7 @@ from pathlib import Path
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.decoder import Decoder
 from streamsrv.media.feed import feed_of
+from streamsrv.media.loss import Terms
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.measure import Measured, MeasureTask, measure_song
@@ -20,12 +21,13 @@ _STOP = "stop"
 
 
 class Listening:
-    """The first audio track of a file, as a model hears it."""
+    """The first audio track of a file, as a model hears it, on these terms."""
 
-    def __init__(self, tools: FfmpegTools, path: Path, info: ModelInfo, *, max_seconds: float) -> None:
+    def __init__(self, tools: FfmpegTools, path: Path, info: ModelInfo, *, terms: Terms, max_seconds: float) -> None:
         self._tools = tools
         self._path = path
         self._info = info
+        self._terms = terms
         self._max_seconds = max_seconds
 
     async def measure(self, decoders: DevicePool, priority: int, folder: Path) -> Measured:
@@ -54,7 +56,7 @@ class Listening:
             )
 
     async def _task(self) -> MeasureTask:
-        material = await whole_material(self._tools, self._path)
+        material = await whole_material(self._tools, self._path, self._terms)
         return MeasureTask(
             tools=self._tools,
             source=self._path,
@@ -62,6 +64,8 @@ class Listening:
             source_channels=material.source.channels,
             wav=material.source.wav,
             declared=material.declared,
+            examined=material.examined,
+            terms=material.terms,
             sample_rate=self._info.sample_rate,
             channels=self._info.channels,
             max_seconds=self._max_seconds,

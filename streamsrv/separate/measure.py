@@ -16,7 +16,9 @@ from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import NOT_NUMBERS, check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.clock import Clock
+from streamsrv.media.damage import Examined, find_damage_here
 from streamsrv.media.declared import Declared
+from streamsrv.media.loss import Terms
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
 from streamsrv.separate.overlap import Moments
@@ -29,8 +31,9 @@ _LAYOUTS = {1: "mono", 2: "stereo"}
 class MeasureTask:
     """The first audio track of `source`, as a model wants it: `sample_rate` in Hz and `channels`, 1 or 2.
 
-    The track itself has the rate of its `clock` and `source_channels`; `wav` is a file as it is meant. Once there is a
-    file `stop`, or its folder is gone, it is given up.
+    The track itself has the rate of its `clock` and `source_channels`; `wav` is a file as it is meant. All that is
+    `declared` must be there, but for what `terms` tolerate, and `examined` tells what is missing in the middle. Once
+    there is a file `stop`, or its folder is gone, it is given up.
     """
 
     tools: FfmpegTools
@@ -39,6 +42,8 @@ class MeasureTask:
     source_channels: int
     wav: Wav | None
     declared: Declared | None
+    examined: Examined | None
+    terms: Terms
     sample_rate: int
     channels: int
     max_seconds: float
@@ -71,11 +76,19 @@ class MeasureTask:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A song of `samples` at the model's rate; mean and deviation are of the mean of its channels."""
+    """A song of `samples` at the model's rate; mean and deviation are of the mean of its channels.
+
+    `lost_seconds` of it are missing.
+    """
 
     samples: int
     mean: float
     std: float
+    lost_seconds: float = 0.0
+
+    def facts(self, sample_rate: int) -> dict[str, float]:
+        """What clients are told of it."""
+        return {"duration_seconds": self.samples / sample_rate, "lost_seconds": round(self.lost_seconds, 3)}
 
 
 def measure_song(task: MeasureTask) -> Measured:
@@ -92,13 +105,16 @@ def measure_song(task: MeasureTask) -> Measured:
             if task.is_given_up:
                 raise InternalError("Nobody wants this song any more.")
         outcome = child.outcome()
-    check_decoded(outcome, declared=task.declared, max_seconds=task.max_seconds)
+    damage = find_damage_here(task.tools, task.examined, outcome, max_seconds=task.max_seconds)
+    lost_seconds = check_decoded(
+        outcome, declared=task.declared, max_seconds=task.max_seconds, damage=damage, terms=task.terms
+    )
     if not moments.count:
         raise UnusableFile("There is no sound in this file.")
     if not math.isfinite(moments.mean) or not math.isfinite(moments.std):
         raise UnusableFile(NOT_NUMBERS)
     check_heard(outcome, moments.count / task.sample_rate)
-    return Measured(moments.count, moments.mean, moments.std)
+    return Measured(moments.count, moments.mean, moments.std, lost_seconds)
 
 
 def song_arguments(

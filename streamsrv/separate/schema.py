@@ -16,18 +16,22 @@ from streamsrv.separate.settings import Precision
 from streamsrv.separate.tracks import Clip
 
 PriorityName = Literal["urgent", "normal", "background"]
+ErrorsName = Literal["strict", "tolerate"]
 
 MAX_OVERLAP, MAX_SHIFTS = 0.95, 20
 CALLBACK_FIELD = "callback_url"
-OPTION_FIELDS = ("model", "overlap", "shifts", "precision", "priority")
+OPTION_FIELDS = ("model", "overlap", "shifts", "precision", "priority", "errors")
 FORM_FIELDS = (*OPTION_FIELDS, "song_name", CALLBACK_FIELD)
 
+# What is found out of a song meanwhile.
+_FOUND = ("duration_seconds", "lost_seconds", "sample_rate", "segment_seconds")
 _POSSIBLE = {
     "model": "the name of a model, see /apiv1/models",
     "overlap": f"a number from 0 to {MAX_OVERLAP}",
     "shifts": f"a whole number from 0 to {MAX_SHIFTS}",
     "precision": f"one of {', '.join(get_args(Precision))}",
     "priority": f"one of {', '.join(get_args(PriorityName))}",
+    "errors": f"one of {', '.join(get_args(ErrorsName))}",
     "song_name": "a name of at most 500 characters",
     CALLBACK_FIELD: "an address of at most 4096 characters",
 }
@@ -43,6 +47,7 @@ class SongOptions(BaseModel):
     shifts: Annotated[int, Field(ge=0, le=MAX_SHIFTS)] | None = None
     precision: Precision | None = None
     priority: PriorityName = "normal"
+    errors: ErrorsName = "strict"
     song_name: Annotated[str, Field(max_length=500)] | None = None
 
 
@@ -76,10 +81,11 @@ class Recipe:
     shifts: int
     precision: Precision
     clip: Clip = "clamp"  # what the server does, not a wish
+    errors: ErrorsName = "strict"
 
     @classmethod
     def of(cls, job: Job) -> "Recipe":
-        return cls(**{name: job.options[name] for name in cls.__dataclass_fields__})
+        return cls(**{name: job.options[name] for name in cls.__dataclass_fields__ if name in job.options})
 
     def settled(self, options: SongOptions) -> "Recipe":
         """The same with what was asked for in the places of the defaults."""
@@ -89,11 +95,14 @@ class Recipe:
             shifts=self.shifts if options.shifts is None else options.shifts,
             precision=options.precision or self.precision,
             clip=self.clip,
+            errors=options.errors,
         )
 
     def fingerprint(self, song: str) -> str:
         """Names the result of a song, which is given by its hash."""
         named = [song, self.model, self.overlap, self.shifts, self.precision, self.clip]
+        # Of a song that is whole the same comes out, but nobody knows that before.
+        named += [self.errors] if self.errors != "strict" else []
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 
@@ -154,7 +163,7 @@ def song_reply(
         "shifts": recipe.shifts,
         "precision": recipe.precision,
         "devices": job.result.get("devices", []),
-        **{name: job.result.get(name) for name in ("duration_seconds", "sample_rate", "segment_seconds")},
+        **{name: job.result.get(name) for name in _FOUND},
         "revision": job.revision,
         "master_url": f"{origin}/apiv1/stems/{song}/master.m3u8{_of(recipe)}" if is_playable else None,
         "archive_url": f"{origin}/apiv1/archive/{song}.zip{_of(recipe)}" if is_whole else None,

@@ -9,6 +9,7 @@ from streamsrv.errors import DeadlyTask, InternalError
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
+from streamsrv.media.loss import TERMS
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.downloads import mp3_key, output_key, song_pcm
 from streamsrv.separate.encoders import SEGMENT_SECONDS
@@ -80,9 +81,10 @@ class SeparateWork:
             segment_seconds=SEGMENT_SECONDS,
         )
         async with studio.storage.scratch(f"{job.id}.{job.attempt}") as folder:
-            listening = Listening(studio.tools, path, info, max_seconds=studio.max_seconds)
+            terms = TERMS[recipe.errors]
+            listening = Listening(studio.tools, path, info, terms=terms, max_seconds=studio.max_seconds)
             measured = await listening.measure(studio.decoders, priority, folder)
-            await assignment.report(phase="separating", duration_seconds=measured.samples / info.sample_rate)
+            await assignment.report(phase="separating", **measured.facts(info.sample_rate))
             separation = Separation(studio.pool, studio.spec(recipe), info, batch=studio.batch, priority=priority)
             silences = leads(job.options["song"], recipe.shifts, info.sample_rate)
             passes = passes_of(info.parts, silences, recipe.overlap, measured.samples)

@@ -16,7 +16,15 @@ _REQUEST_HEADERS = (
     "Range",
     "X-API-Key",
 )
-_REPLY_HEADERS = ("Content-Range", "ETag", "Location", "Retry-After", "X-Request-ID")
+_REPLY_HEADERS = (
+    "Content-Disposition",
+    "Content-Range",
+    "ETag",
+    "Location",
+    "Retry-After",
+    "X-Lost-Seconds",
+    "X-Request-ID",
+)
 _MAX_AGE_SECONDS = 600
 
 

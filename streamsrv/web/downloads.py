@@ -10,7 +10,7 @@ import re
 import sys
 import termios
 import unicodedata
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -36,9 +36,15 @@ _ATTR_CHARS = "!#$&+-.^_`|~"
 
 
 async def send_file(
-    request: web.BaseRequest, path: Path, *, name: str, media_type: str, idle_seconds: float
+    request: web.BaseRequest,
+    path: Path,
+    *,
+    name: str,
+    media_type: str,
+    idle_seconds: float,
+    further: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
-    """Send the whole file under that name. It isn't kept, so no part of it can be asked for later.
+    """Send the whole file under that name, with `further` headers. It isn't kept: no part can be asked for later.
 
     Raises OSError where it can't be read, and what `send_bytes` raises.
     """
@@ -50,6 +56,7 @@ async def send_file(
             hdrs.CACHE_CONTROL: "no-store",
             "X-Content-Type-Options": "nosniff",
             X_REQUEST_ID: request_id(request),
+            **(further or {}),
         }
         reply = web.StreamResponse(headers=headers)
         await send_bytes(request, reply, file, start=0, stop=size, idle_seconds=idle_seconds)

@@ -41,7 +41,7 @@ GONE_SECONDS = 5.0
 _LOOK_SECONDS = 0.02
 JOB_FIELDS = "cursor status audio_file progress queue_position eta_seconds phase error clip tracks duration_seconds"
 TIME_FIELDS = "created_at started_at completed_at"
-REQUEST_FIELDS = "video_files video_count track format on_missing"
+REQUEST_FIELDS = "video_files video_count track format on_missing errors lost_seconds"
 FIELDS = {*f"{JOB_FIELDS} {TIME_FIELDS} {REQUEST_FIELDS}".split()}
 TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
 
@@ -232,6 +232,8 @@ async def test_status_document(client: Client, uri: Callable[[str], str], tmp_pa
         "track": 0,
         "format": "flac",
         "on_missing": "error",
+        "errors": "strict",
+        "lost_seconds": 0.0,
         **dict.fromkeys(("error", "tracks", "clip", "queue_position", "eta_seconds")),
     }
     assert document.items() >= expected.items()

@@ -22,6 +22,7 @@ from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.feed import FilePart
 from streamsrv.media.film import Film, Track
+from streamsrv.media.loss import STRICT
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.shelf import Shelf
 from streamsrv.workers.devices import cpu_devices
@@ -55,6 +56,7 @@ def task(tools: FfmpegTools) -> Callable[..., ClipTask]:
             identity=Identity.of(source.stat()),
             film=Film(None, (track,)),
             track=track,
+            terms=STRICT,
             grid=GRID,
             folder=Path(),
             stop=Path(),
@@ -164,7 +166,7 @@ async def test_half_a_decode_counts_as_far_as_it_came(tmp_path: Path, task, tool
             assert await clip.wait(0) == Reach(2 * RATE, is_whole=False)
             assert await clip.wait(10**9) == Reach(3 * RATE, is_whole=True)
             assert np.array_equal(sound_of(clip, 0, 3 * RATE), decode(path))
-    assert json.loads((folder / "end.json").read_text()) == {"samples": 3 * RATE}
+    assert json.loads((folder / "end.json").read_text()) == {"samples": 3 * RATE, "lost_seconds": 0.0}
 
 
 async def test_all_who_wait_hear_what_is_wrong(tmp_path: Path, clips: Clips, task, lend) -> None:

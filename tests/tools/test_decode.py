@@ -17,11 +17,12 @@ from support.sound import FFMPEG
 from support.traces.processes import alive, command_of
 
 from streamsrv.errors import InternalError, SourceChanged, UnusableFile
-from streamsrv.extract.decode import ClipTask, chunk_name, decode_clip
+from streamsrv.extract.decode import ClipTask, Ended, chunk_name, decode_clip
 from streamsrv.extract.identity import Identity
 from streamsrv.media.arguments import Pcm
 from streamsrv.media.declared import Declared
 from streamsrv.media.film import Film, probe_film
+from streamsrv.media.loss import STRICT
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool
@@ -64,6 +65,7 @@ def task(tools: FfmpegTools, tmp_path: Path) -> Callable[..., ClipTask]:
         folder.mkdir()
         settings: dict[str, Any] = {
             "track": track,
+            "terms": STRICT,
             "grid": Pcm(sample_rate=track.sample_rate, layout="stereo", channels=2, depth_bits=16),
             "chunk_samples": track.sample_rate,
             "max_seconds": 1000.0,
@@ -98,10 +100,10 @@ async def test_chunks_joined_are_the_sound(name: str, tmp_path: Path, task, tool
     assert len(film.tracks) == (2 if name.startswith("two") else 1)
     for track in film.tracks:
         todo = task(path, film, track.number)
-        samples = await asyncio.to_thread(decode_clip, todo)
+        ended = await asyncio.to_thread(decode_clip, todo)
         sound, plain = joined(todo), one_pass(path, track.number, track.sample_rate)
         late = len(sound) - len(plain)
-        assert samples == len(sound)
+        assert ended == Ended(len(sound))
         assert 0 <= late < 0.03 * track.sample_rate
         assert not sound[:late].any()
         assert np.array_equal(sound[late:], plain)
@@ -145,7 +147,7 @@ async def test_another_grid_is_resampled_in_the_same_pass(tmp_path: Path, task, 
     path = make(tmp_path / "pcm.mov", FILMS["pcm.mov"])
     grid = Pcm(sample_rate=48000, layout="stereo", channels=2, depth_bits=24)
     todo = task(path, await probe_film(tools, path), grid=grid, chunk_samples=10_000)
-    assert await asyncio.to_thread(decode_clip, todo) == pytest.approx(3 * 48000, abs=2)
+    assert (await asyncio.to_thread(decode_clip, todo)).samples == pytest.approx(3 * 48000, abs=2)
     sizes = [path.stat().st_size for path in sorted(todo.folder.iterdir())]
     assert sizes[:-1] == [60_000] * (len(sizes) - 1)
 
@@ -165,7 +167,7 @@ async def test_a_hole_keeps_a_promise(tmp_path: Path, task, tools: FfmpegTools) 
     film = await probe_film(tools, path)
     assert film.tracks[0].declared is not None
     assert film.tracks[0].declared.seconds == pytest.approx(3.0, abs=0.1)
-    assert await asyncio.to_thread(decode_clip, task(path, film)) == pytest.approx(3 * 44100, abs=4096)
+    assert (await asyncio.to_thread(decode_clip, task(path, film))).samples == pytest.approx(3 * 44100, abs=4096)
 
 
 async def test_what_is_there_is_not_written_again(tmp_path: Path, task, tools: FfmpegTools) -> None:
@@ -219,7 +221,7 @@ async def test_two_decodes_of_one_clip_do_no_harm(tmp_path: Path, task, tools: F
     todo = task(path, await probe_film(tools, path), chunk_samples=200)
     async with DevicePool(cpu_devices(2)) as pool:
         both = await asyncio.gather(*(pool.run(0, decode_clip, todo) for _ in range(2)))
-    assert both == [3 * 44100] * 2 == [len(joined(todo))] * 2
+    assert both == [Ended(3 * 44100)] * 2 == [Ended(len(joined(todo)))] * 2
 
 
 async def test_silence_may_not_cost_all_memory(
@@ -238,7 +240,7 @@ async def test_too_long_a_clip_is_refused(tmp_path: Path, task, tools: FfmpegToo
     """More sound than the server takes is the source's fault; one that just fits isn't."""
     path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
     film = await probe_film(tools, path)
-    assert await asyncio.to_thread(decode_clip, task(path, film, max_seconds=3.0)) == 3 * 44100
+    assert await asyncio.to_thread(decode_clip, task(path, film, max_seconds=3.0)) == Ended(3 * 44100)
     longer = make(tmp_path / "longer.flac", "-f lavfi -i sine=d=3.1:r=44100")
     with pytest.raises(UnusableFile, match="longer than"):
         await asyncio.to_thread(decode_clip, task(longer, await probe_film(tools, longer), max_seconds=3.0))
@@ -249,7 +251,7 @@ async def test_a_pool_decodes_and_hears_errors(tmp_path: Path, task, tools: Ffmp
     path = make(tmp_path / "song.ogg", FILMS["song.ogg"])
     film = await probe_film(tools, path)
     todo = task(path, film)
-    assert await pool.run(0, decode_clip, todo) == len(joined(todo)) == 3 * 44100
+    assert await pool.run(0, decode_clip, todo) == Ended(len(joined(todo))) == Ended(3 * 44100)
     path.write_bytes(b"no sound at all")
     with pytest.raises(UnusableFile, match="can't be decoded"):
         await pool.run(0, decode_clip, replace(todo, identity=Identity.of(path.stat())))
@@ -267,4 +269,4 @@ async def test_a_killed_worker_takes_its_ffmpeg_along(tmp_path: Path, task, tool
         below = descendants(worker)
         os.kill(worker, signal.SIGKILL)
         await eventually(lambda: not alive(below))
-    assert decoding.result() == 900 * 44100 == len(joined(todo))
+    assert decoding.result().samples == 900 * 44100 == len(joined(todo))

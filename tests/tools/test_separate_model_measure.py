@@ -1,5 +1,6 @@
 """The first pass over a song, by the real ffmpeg: its length and moments are those of what the second pass reads."""
 
+import asyncio
 import subprocess
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from support.sound import FFMPEG, tone
 
-from streamsrv.errors import InternalError, UnusableFile
+from streamsrv.errors import DamagedFile, InternalError, UnusableFile
+from streamsrv.media.loss import TOLERANT
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.measure import Measured, MeasureTask, measure_song
@@ -25,7 +27,13 @@ def task(tools: FfmpegTools) -> Callable[..., Awaitable[MeasureTask]]:
 
     async def make_task(path: Path, **changes: object) -> MeasureTask:
         material = await whole_material(tools, path)
-        settings: dict[str, Any] = {"sample_rate": RATE, "channels": 2, "max_seconds": 1000.0, **changes}
+        settings: dict[str, Any] = {
+            "sample_rate": RATE,
+            "channels": 2,
+            "max_seconds": 1000.0,
+            "terms": material.terms,
+            **changes,
+        }
         return MeasureTask(
             tools=tools,
             source=path,
@@ -33,6 +41,7 @@ def task(tools: FfmpegTools) -> Callable[..., Awaitable[MeasureTask]]:
             source_channels=material.source.channels,
             wav=None,
             declared=material.declared,
+            examined=material.examined,
             **settings,
         )
 
@@ -75,7 +84,7 @@ async def test_both_passes_hear_the_same(tmp_path: Path, task, name: str, made: 
     """Length, mean and deviation are those of the samples that the second pass gives, whatever the file is."""
     todo = await task(noise(tmp_path / name, **made), channels=channels)
     song = second_pass(todo)
-    assert_moments(measure_song(todo), song)
+    assert_moments(await asyncio.to_thread(measure_song, todo), song)
     assert song.shape[-1] == pytest.approx(made.get("seconds", 2.5) * RATE, abs=1200)
     assert np.array_equal(song, second_pass(todo))
 
@@ -109,7 +118,7 @@ async def test_a_pool_measures_and_hears_errors(tmp_path: Path, task) -> None:
     cut.write_bytes(whole.source.read_bytes()[:-100_000])
     broken = await task(cut)
     async with DevicePool(cpu_devices(1)) as pool:
-        assert await pool.run(0, measure_song, whole) == measure_song(whole)
+        assert await pool.run(0, measure_song, whole) == await asyncio.to_thread(measure_song, whole)
         with pytest.raises(UnusableFile, match="ends in the middle"):
             await pool.run(0, measure_song, broken)
 
@@ -117,11 +126,12 @@ async def test_a_pool_measures_and_hears_errors(tmp_path: Path, task) -> None:
 async def test_too_long_a_song_is_refused(tmp_path: Path, task) -> None:
     """A song that is just as long as is allowed passes, a longer one doesn't."""
     path = tone(tmp_path / "song.flac", seconds=3.0)
-    assert measure_song(await task(path, max_seconds=3.0)).samples == 3 * RATE
+    fits = await asyncio.to_thread(measure_song, await task(path, max_seconds=3.0))
+    assert fits.samples == 3 * RATE
     with pytest.raises(UnusableFile, match="longer than"):
-        measure_song(await task(path, max_seconds=2.9))
+        await asyncio.to_thread(measure_song, await task(path, max_seconds=2.9))
     with pytest.raises(UnusableFile, match="longer than"):
-        measure_song(await task(path, max_seconds=1.0))
+        await asyncio.to_thread(measure_song, await task(path, max_seconds=1.0))
 
 
 async def test_what_is_no_number_is_refused(tmp_path: Path, task) -> None:
@@ -131,7 +141,7 @@ async def test_what_is_no_number_is_refused(tmp_path: Path, task) -> None:
     data[-4000:-3996] = np.float32(np.nan).tobytes()
     path.write_bytes(data)
     with pytest.raises(UnusableFile, match="aren't numbers"):
-        measure_song(await task(path))
+        await asyncio.to_thread(measure_song, await task(path))
 
 
 @pytest.mark.parametrize("name", ["stop", "gone/stop"])
@@ -140,3 +150,15 @@ async def test_it_is_given_up_when_nobody_wants_it(tmp_path: Path, task, name: s
     (tmp_path / "stop").touch()
     with pytest.raises(InternalError, match="Nobody"):
         measure_song(await task(noise(tmp_path / "song.wav"), stop=tmp_path / name))
+
+
+async def test_what_is_missing_is_told_or_counted(tmp_path: Path, task: Any) -> None:
+    """A song with a hole in it is refused in words; whoever tolerates that is told how long it is."""
+    path = noise(tmp_path / "hole.mp3", options="-c:a libmp3lame -b:a 128k")
+    data = path.read_bytes()
+    path.write_bytes(data[:20_000] + bytes(2500) + data[22_500:])
+    with pytest.raises(DamagedFile, match="missing in the middle"):
+        await asyncio.to_thread(measure_song, await task(path))
+    measured = await asyncio.to_thread(measure_song, await task(path, terms=TOLERANT))
+    assert 0.1 < measured.lost_seconds < 0.3
+    assert measured.samples / RATE == pytest.approx(2.5 - measured.lost_seconds, abs=0.06)

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streamsrv.errors import BadParameter, DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
+from streamsrv.errors import BadParameter, DamagedFile, DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import (
     Counted,
@@ -12,7 +12,6 @@ from streamsrv.media.checks import (
     check_file,
     check_outcome,
     check_published,
-    check_size,
 )
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.declared import Declared
@@ -54,9 +53,9 @@ def test_silence_in_holes_counts() -> None:
 @pytest.mark.parametrize(
     ("error", "words", "changes"),
     [
-        (UnusableFile, "ends in the middle", {"declared": Declared(20.0, 0.25)}),
-        (UnusableFile, "ends in the middle", {"errors": ("File ended prematurely at pos. 7",)}),
-        (UnusableFile, "ends in the middle", {"errors": ("stream 0, offset 0x2c: partial file",)}),
+        (DamagedFile, "ends in the middle", {"declared": Declared(20.0, 0.25)}),
+        (DamagedFile, "ends in the middle", {"errors": ("File ended prematurely at pos. 7",)}),
+        (DamagedFile, "ends in the middle", {"errors": ("stream 0, offset 0x2c: partial file",)}),
         (UnusableFile, "longer than 9.5 s", {"max_seconds": 9.5}),
         (UnusableFile, "no sound", {"decoded_samples": 0}),
         (UnusableFile, "can't be decoded", {"returncode": 1, "errors": ("Invalid data found when processing input",)}),
@@ -129,9 +128,9 @@ def test_a_part_is_as_long_as_was_asked(cut: Cut, changes: dict[str, Any]) -> No
     [
         (BadParameter, "behind the end of the sound, which is 0:10 long", Cut(10.0), {"encoded_samples": 0}),
         (BadParameter, "start lies behind the end", Cut(3600.0, 1.0), {"encoded_samples": 0}),
-        (UnusableFile, "ends in the middle", Cut(4.0), {"declared": Declared(20.0, 0.25)}),
-        (UnusableFile, "ends in the middle", Cut(30.0), {"declared": Declared(20.0, 0.25), "encoded_samples": 0}),
-        (UnusableFile, "ends in the middle", Cut(0.0, 11.0), {"declared": Declared(20.0, 0.25)}),
+        (DamagedFile, "ends in the middle", Cut(4.0), {"declared": Declared(20.0, 0.25)}),
+        (DamagedFile, "ends in the middle", Cut(30.0), {"declared": Declared(20.0, 0.25), "encoded_samples": 0}),
+        (DamagedFile, "ends in the middle", Cut(0.0, 11.0), {"declared": Declared(20.0, 0.25)}),
         (UnusableFile, "too short for this format", Cut(4.0), {"encoded_samples": 0}),
         (UnusableFile, "longer than 9.5 s", Cut(0.0, 1.0), {"max_seconds": 9.5, "encoded_samples": 48000}),
         (InternalError, "Less sound", Cut(4.0), {"encoded_samples": 5 * 48000}),
@@ -179,12 +178,3 @@ def test_a_file_that_is_not_whole_is_our_fault(words: str, encoding: Encoding, m
     """A file that can't be read, lacks a packet or states another length than it has is never sent."""
     with pytest.raises(InternalError, match=words):
         check_file(measured, Outcome(**GOOD), encoding)
-
-
-def test_a_file_that_is_shorter_than_it_says_is_unusable() -> None:
-    """What states its own size has it."""
-    check_size(None, 0)
-    check_size(1000, 1000)
-    check_size(1000, 1001)
-    with pytest.raises(UnusableFile, match="1 of 1000 bytes are missing"):
-        check_size(1000, 999)

@@ -1,0 +1,217 @@
+"""Damage in the middle of a file: told in every job, and put up with where that was asked for."""
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import requests
+from support.odd_files import samples, wav
+from support.ogg import pages
+from support.player import play
+from support.server import Server
+from support.sound import FFMPEG, decode
+from support.spread import thoroughly
+from support.ways import pause, ways
+from support.wire.conversion import Conversion
+
+RATE = 48000
+SECONDS = 8.0
+WAYS = ways(pause)
+# Holes are found by bytes or by times of frames.
+SOURCE = f"-f lavfi -i aevalsrc=0.3*sin(440*2*PI*t)+0.1*random(0)|0.3*sin(660*2*PI*t):s={RATE}:d={SECONDS:g}".split()
+Spoil = Callable[[bytes], bytes]
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """A file that ffmpeg makes with these options, what is done to it, and how much of its sound that takes."""
+
+    name: str
+    options: str
+    spoil: Spoil
+    least_seconds: float
+    most_seconds: float
+    words: str = "missing in the middle"
+
+
+def hole(count: int, *, at: float = 0.5) -> Spoil:
+    """So many bytes are zeros."""
+
+    def spoil(data: bytes) -> bytes:
+        start = int(at * len(data))
+        return data[:start] + bytes(count) + data[start + count :]
+
+    return spoil
+
+
+def without_page(data: bytes) -> bytes:
+    whole = list(pages(data))
+    del whole[len(whole) // 2]
+    return b"".join(whole)
+
+
+def half(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def tag_within_a_frame(data: bytes) -> bytes:
+    start = len(data) // 2
+    return data[:start] + b"ID3\x04\0\0\0\0\x07\x76" + bytes(1014) + data[start:]
+
+
+MP3 = "-c:a libmp3lame -b:a 128k"
+SPOILT = {
+    "a hole in an MP3": Spoilt("hole.mp3", MP3, hole(2500), 0.1, 0.3),
+    "a hole in an MP3 without a header": Spoilt("plain.mp3", f"{MP3} -write_xing 0", hole(2500), 0.1, 0.3),
+    "a tag within a frame of an MP3": Spoilt("tag.mp3", MP3, tag_within_a_frame, 0.02, 0.06),
+    "a hole in AAC": Spoilt("hole.aac", "-c:a aac -b:a 128k", hole(2500), 0.1, 0.3),
+    "a hole in an M4A": Spoilt("hole.m4a", "-c:a aac -b:a 128k -movflags +faststart", hole(2500), 0.1, 0.3),
+    "a hole in a FLAC": Spoilt("hole.flac", "", hole(2500), 0.05, 0.3),
+    "a hole in FLAC in Matroska": Spoilt("hole.mka", "-c:a flac", hole(2500), 0.05, 0.3),
+    "a cluster of a WebM": Spoilt("hole.webm", "-c:a libopus -cluster_time_limit 1000", hole(4000), 0.2, 1.1),
+    "a page that is lost": Spoilt("lost.ogg", "-c:a libvorbis", without_page, 0.3, 1.5),
+    "a page that is damaged": Spoilt("page.opus", "-c:a libopus", hole(1), 0.3, 1.5),
+    "a hole in a transport stream": Spoilt("hole.ts", "-c:a aac -b:a 128k", hole(2500), 0.1, 0.4),
+    "a hole in a WMA": Spoilt("hole.wma", "-c:a wmav2", hole(2500), 0.1, 0.5),
+    "half a FLAC": Spoilt("half.flac", "", half, 3.9, 4.2, "ends in the middle"),
+    "half an MP3": Spoilt("half.mp3", MP3, half, 3.9, 4.2, "ends in the middle"),
+    "half a WebM": Spoilt("half.webm", "-c:a libopus", half, 2.0, 6.0, "ends in the middle"),
+    "half a WAV of A-law": Spoilt("half.wav", "-c:a pcm_alaw", half, 3.9, 4.1, "ends in the middle"),
+}
+QUICK = ("a hole in an MP3", "a hole in FLAC in Matroska", "a page that is lost", "half a WAV of A-law")
+
+
+def spoilt(folder: Path, case: Spoilt) -> Path:
+    file = folder / case.name
+    subprocess.run([*FFMPEG, *SOURCE, *case.options.split(), str(file)], check=True, timeout=60)
+    file.write_bytes(case.spoil(file.read_bytes()))
+    return file
+
+
+def converted(server: Server, file: Path, work: Path, *, late: bool) -> tuple[np.ndarray, float]:
+    with Conversion(server, file, "wav", options={"errors": "tolerate"}, late=late) as conversion:
+        if not late:
+            pause(conversion)
+        reply = conversion.finish()
+    sound = decode(reply.saved(work / "tolerated.wav"))
+    return sound, float(reply.headers["x-lost-seconds"])
+
+
+def streamed(server: Server, file: Path, work: Path) -> tuple[np.ndarray, float]:
+    job = server.ended(server.submit(file, codec="flac", errors="tolerate"))
+    assert job["status"] == "Completed", job
+    return play(server.playlist(job["id"]), work).sound, job["lost_seconds"]
+
+
+def extracted(server: Server, file: Path, work: Path) -> tuple[np.ndarray, float]:
+    asked = {"video_files": [file.as_uri()], "format": "wav", "errors": "tolerate"}
+    status = requests.post(f"{server.url}/extract_audio", json=asked, timeout=30).headers["Location"]
+    requests.get(f"{status}/events", timeout=60).close()
+    job = requests.get(status, timeout=30).json()
+    assert job["status"] == "Completed", job
+    path = work / "tolerated.wav"
+    path.write_bytes(requests.get(job["audio_file"], timeout=30).content)
+    return decode(path), job["lost_seconds"]
+
+
+@pytest.mark.parametrize("name", [*QUICK, *thoroughly(*(name for name in SPOILT if name not in QUICK))])
+def test_what_is_missing_is_told_or_put_up_with(
+    name: str, media_server: Server, media_root: Path, tmp_path: Path
+) -> None:
+    """It is never a clean 200 with a frame missing; whoever tolerates it gets the rest, and hears how much is lost."""
+    case = SPOILT[name]
+    file = spoilt(media_root, case)
+    for way, job in WAYS.items():
+        answer = job(media_server, file, tmp_path)
+        assert isinstance(answer, tuple), (way, len(answer))
+        assert case.words in answer[1], (way, answer)
+        assert "errors=tolerate" in answer[1], (way, answer)
+        assert answer[0] in (0, 400, 422), (way, answer)
+    tolerant = {
+        "converted whole": converted(media_server, file, tmp_path, late=True),
+        "converted as it arrives": converted(media_server, file, tmp_path, late=False),
+        "streamed": streamed(media_server, file, tmp_path),
+        "extracted": extracted(media_server, file, tmp_path),
+    }
+    for way, (sound, lost_seconds) in tolerant.items():
+        assert case.least_seconds <= lost_seconds <= case.most_seconds, (way, lost_seconds)
+        # Silence may have filled the hole, by the rule of time.
+        assert SECONDS - 1.2 * lost_seconds - 0.3 <= len(sound) / RATE <= SECONDS + 0.1, (way, len(sound) / RATE)
+
+
+JUNK = bytes(range(256)) * 20
+HARMLESS: Mapping[str, tuple[str, str, Spoil]] = {
+    "junk before an MP3": ("before.mp3", MP3, lambda data: JUNK + data),
+    "junk behind an MP3": ("behind.mp3", MP3, lambda data: data + JUNK),
+    "two MP3s with tags, joined": ("joined.mp3", f"{MP3} -metadata title=Tune -id3v2_version 4", lambda data: data * 2),
+    "an MP3 from within a frame on": ("within.mp3", f"{MP3} -write_xing 0", lambda data: data[len(data) // 2 + 99 :]),
+    "AAC from within a frame on": ("within.aac", "-c:a aac", lambda data: data[len(data) // 2 + 99 :]),
+    "a transport stream cut anywhere": ("cut.ts", "-c:a aac", lambda data: data[20_099:-3_033]),
+    "two streams of Ogg, joined": ("joined.opus", "-c:a libopus", lambda data: data * 2),
+}
+
+
+@pytest.mark.parametrize("name", [list(HARMLESS)[1], *thoroughly(*(name for name in HARMLESS if "behind" not in name))])
+def test_what_lost_nothing_is_taken(name: str, media_server: Server, media_root: Path, tmp_path: Path) -> None:
+    """Junk at either end and tags between recordings cost nothing, though decoders complain of them."""
+    filename, options, spoil = HARMLESS[name]
+    file = spoilt(media_root, Spoilt(filename, options, spoil, 0, 0))
+    for way, job in WAYS.items():
+        answer = job(media_server, file, tmp_path)
+        assert not isinstance(answer, tuple), (way, answer)
+    sound, lost_seconds = converted(media_server, file, tmp_path, late=True)
+    assert lost_seconds == 0
+    assert len(sound) / RATE > 0.4 * SECONDS
+
+
+def test_a_segment_says_how_much_is_missing(media_server: Server, media_root: Path) -> None:
+    """A walk that tolerates it learns how much of a clip is missing with the segment in which that clip ends."""
+    file = spoilt(media_root, SPOILT["a hole in an M4A"])
+    asked: dict[str, Any] = {"video_files": [file.as_uri()], "segment_seconds": 5, "errors": "tolerate"}
+    first = requests.post(f"{media_server.url}/extract_audio_segment", json=asked, timeout=60).json()
+    asked["cursor"] = first["cursor"]
+    last = requests.post(f"{media_server.url}/extract_audio_segment", json=asked, timeout=60).json()
+    assert (first["lost_seconds"], last["done"]) == (0, True)
+    assert 0.1 <= last["lost_seconds"] <= 0.3
+
+
+def test_strict_and_tolerant_walks_are_two(media_server: Server, media_root: Path) -> None:
+    """A cursor of one is none of the other, and what one was given the other isn't."""
+    file = spoilt(media_root, SPOILT["a hole in an M4A"])
+    asked: dict[str, Any] = {"video_files": [file.as_uri()], "segment_seconds": 5}
+    tolerant = {**asked, "errors": "tolerate"}
+    given = requests.post(f"{media_server.url}/extract_audio_segment", json=tolerant, timeout=60).json()
+    refused = requests.post(f"{media_server.url}/extract_audio_segment", json=asked, timeout=60)
+    assert (refused.status_code, refused.json()["type"]) == (422, "/problems/damaged-file")
+    other = {**asked, "cursor": given["cursor"]}
+    assert requests.post(f"{media_server.url}/extract_audio_segment", json=other, timeout=60).status_code == 400
+
+
+def test_what_is_whole_says_so(media_server: Server, media_root: Path, tmp_path: Path) -> None:
+    """Whoever tolerates damage hears that there is none, and gets the very same."""
+    file = media_root / "whole.wav"
+    file.write_bytes(wav(samples(2.0)))
+    for sound, lost_seconds in (
+        converted(media_server, file, tmp_path, late=False),
+        streamed(media_server, file, tmp_path),
+        extracted(media_server, file, tmp_path),
+    ):
+        assert lost_seconds == 0
+        assert np.array_equal(sound, decode(file))
+
+
+@pytest.mark.parametrize("route", ["/convert", "/v1/stream/transcode"])
+def test_terms_that_there_are_not_are_named(route: str, media_server: Server, media_root: Path) -> None:
+    """What else `errors` may be is said at once."""
+    file = media_root / "short.wav"
+    file.write_bytes(wav(samples(0.1)))
+    with file.open("rb") as opened:
+        fields = {"format": "wav"} if route == "/convert" else {}
+        reply = requests.post(
+            f"{media_server.url}{route}", data={**fields, "errors": "ignore"}, files={"file": opened}, timeout=30
+        )
+    assert (reply.status_code, "strict, tolerate" in reply.json()["detail"]) == (400, True)

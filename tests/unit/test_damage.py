@@ -1,0 +1,116 @@
+"""The second look at a file: where packets gave no frames, and bytes between frames that are no sound."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from streamsrv.media.damage import FrameWalk, tag_bytes
+from streamsrv.media.ogg import Pages, count_pages
+
+FRAME_SECONDS = 0.024
+ID3 = b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)
+APE = b"APETAGEX" + struct.pack("<IIII8x", 2000, 96 + 32, 1, 0xA0000000) + bytes(96 + 32)
+OLD = b"TAG" + bytes(125)
+
+
+def report(*, lost: range = range(0), stamped: bool = True, packets_of_lost: bool = True, frames: int = 100) -> bytes:
+    """What ffprobe prints of frames of 400 bytes; those that are `lost` gave none, or have no packet either."""
+    lines = []
+    for number in range(frames):
+        if number not in lost:
+            stamp = f"{number * FRAME_SECONDS:f}" if stamped else "N/A"
+            lines += ["packet,400", f"frame,{stamp},{1000 + 400 * number},400,1152"]
+        elif packets_of_lost:
+            lines += ["packet,400"]
+    return "\n".join(lines).encode() + b"\n"
+
+
+def walked(data: bytes, path: Path, form: str = "matroska,webm", *, step: int = 10_000, **settings: bool) -> float:
+    walk = FrameWalk(form, 48000, **settings)
+    for start in range(0, len(data), step):
+        walk.read(data[start : start + step])
+    return walk.damage(path).seconds
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "frames"
+    path.write_bytes(bytes(1000 + 100 * 400))
+    return path
+
+
+@pytest.mark.parametrize("form", ["matroska,webm", "mp3"])
+@pytest.mark.parametrize("step", [7, 10_000])
+def test_what_gave_no_frames_is_counted(form: str, step: int, file: Path) -> None:
+    """By times in a container and by places in a stream of frames, wherever the output is cut."""
+    assert walked(report(), file, form, step=step) == 0
+    assert walked(report(lost=range(40, 47)), file, form, step=step) == pytest.approx(7 * FRAME_SECONDS, abs=1e-3)
+
+
+@pytest.mark.parametrize("form", ["matroska,webm", "mp3"])
+@pytest.mark.parametrize("lost", [range(5), range(95, 100)])
+def test_either_end_may_be_broken(form: str, lost: range, file: Path) -> None:
+    """Recordings begin and end within a packet, and files carry tags there."""
+    assert walked(report(lost=lost), file, form) == 0
+
+
+def test_a_frame_by_chance_is_no_beginning(file: Path) -> None:
+    """What looks like frames before the first run of them is junk as the rest there."""
+    lines = report(lost=range(3, 9)).replace(b"packet,400", b"packet,400", 1)
+    assert walked(lines, file, "mp3") == 0
+    assert walked(report(lost=range(60, 66)) + report(lost=range(100)), file, "mp3") > 0
+
+
+def test_a_pause_is_no_damage(file: Path) -> None:
+    """Where the stamps leap and no packet is between, only a torn container means that some were there."""
+    paused = report(lost=range(40, 47), packets_of_lost=False)
+    assert walked(paused, file) == 0
+    assert walked(paused, file, holes_count=True) == pytest.approx(7 * FRAME_SECONDS, abs=1e-3)
+
+
+def test_frames_without_stamps_count_on(file: Path) -> None:
+    """A container that doesn't stamp its frames has no holes that could be seen."""
+    assert walked(report(stamped=False), file) == 0
+
+
+@pytest.mark.parametrize(
+    ("gap", "tags"),
+    [
+        (bytes(300), 0),
+        (ID3 + bytes(300), len(ID3)),
+        (bytes(100) + ID3 + bytes(200), len(ID3)),
+        (OLD + ID3, len(OLD) + len(ID3)),
+        (APE + OLD + bytes(44), len(APE) + len(OLD)),
+        (b"ID3\xff\xff\xff\xff\xff\xff\xff" + bytes(90), 0),
+    ],
+)
+def test_tags_between_frames_are_no_sound(gap: bytes, tags: int) -> None:
+    """Of recordings that were joined each brought its own."""
+    assert tag_bytes(gap) == tags
+    assert tag_bytes(bytes(50) + gap, 50) == tags
+
+
+def page(number: int, *, serial: int = 7, flags: int = 0, body: bytes = b"sound") -> bytes:
+    return struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, serial, number, 0, 1) + bytes([len(body)]) + body
+
+
+@pytest.mark.parametrize(
+    ("pages", "found"),
+    [
+        ([page(0, flags=2), page(1), page(2)], Pages(3, 0)),
+        ([page(0, flags=2), page(1), page(4), page(5)], Pages(4, 2)),
+        ([page(0, flags=2), page(1), page(0, flags=2), page(1)], Pages(4, 0)),
+        ([page(0, flags=2), page(0, serial=8, flags=2), page(1), page(3, serial=8)], Pages(4, 2)),
+        ([page(70), page(71)], Pages(2, 0)),
+        ([page(0, flags=2), b"junk" * 40_000, page(1), page(3)], Pages(3, 1)),
+        ([page(0, flags=2), page(1)[:-3]], Pages(2, 0)),
+        ([], Pages(0, 0)),
+        ([b"Og"], Pages(0, 0)),
+    ],
+)
+def test_pages_that_are_missing_are_counted(pages: list[bytes], found: Pages, tmp_path: Path) -> None:
+    """By their numbers within each stream, behind junk too; a recording may begin anywhere."""
+    path = tmp_path / "file.ogg"
+    path.write_bytes(b"".join(pages))
+    assert count_pages(path) == found
