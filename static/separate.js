@@ -1,6 +1,6 @@
 // The task "Separate": songs become stems, which are mixed in the page while they are being made.
 
-import { curlCommand, knock } from "./api.js";
+import { ask, curlCommand, knock } from "./api.js";
 import { $, loadStyle } from "./elements.js";
 import { takeChosen } from "./intake.js";
 import { List } from "./list.js";
@@ -11,6 +11,7 @@ import * as words from "./separate-words.js";
 import { Songs } from "./songs.js";
 import { Watch } from "./watch.js";
 
+const DEMO_WAIT_MS = 120_000;
 const cardOf = (id) => document.querySelector(`#separate-task .job[data-id="${CSS.escape(id)}"]`);
 
 class Separate {
@@ -40,7 +41,7 @@ class Separate {
 		this.#list = new List($("separate-task"), this.#songs, listSongs, { acts: this.#acts(), words, isOn: (id) => this.#mixer?.isOn(id) ?? null });
 		this.#songs.addEventListener("change", ({ detail: { entry, before } }) => this.#changed(entry, before));
 		this.#songs.addEventListener("arrived", ({ detail }) => this.#arrived(detail));
-		$("separate-sample").addEventListener("click", async () => this.take([(await import("./sample.js")).sampleSong()]));
+		$("separate-sample").addEventListener("click", () => this.#takeDemo());
 		$("separate-file").addEventListener("cancel", () => { this.#chosenAgain = null; });
 		takeChosen($("separate-form"), (files) => {
 			if (this.#chosenAgain && files.length) this.#drop(this.#chosenAgain);
@@ -56,6 +57,14 @@ class Separate {
 
 	take(files, options = this.#options.chosen) {
 		this.#uploads.add(files, options, this.#recipient);
+	}
+
+	async #takeDemo() {
+		try {
+			this.take([await demoSong()]);
+		} catch ({ message }) {
+			toast(`The demo song couldn’t be loaded. ${message}`);
+		}
 	}
 
 	#acts() {
@@ -140,6 +149,13 @@ class Separate {
 		if (news) announce(news);
 		if (entry.job) this.#mixer?.learn(entry);
 	}
+}
+
+/** A song of drums, bass, chords and a voice, as a file that might have been chosen: static/demo has its story. */
+async function demoSong() {
+	const reply = await ask("/static/demo/song.mp3", { cache: "default", signal: AbortSignal.timeout(DEMO_WAIT_MS) });
+	if (!reply.ok) throw new Error("This server hasn’t got it.");
+	return new File([await reply.blob()], "Demo song.mp3", { type: "audio/mpeg" });
 }
 
 /** Opens the task: its form comes from the server, too, since it does nothing without scripts. */

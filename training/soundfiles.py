@@ -1,7 +1,8 @@
-"""Sound from files and into them: songs of stems, whatever ffmpeg reads, WAV of exact float samples, and small Opus."""
+"""Sound from files and into them: songs of stems, whatever ffmpeg reads, WAV of exact floats, small Opus and MP3."""
 
 import struct
 import subprocess
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -84,10 +85,23 @@ def wav(sound: Samples, comment: str) -> bytes:
 
 def opus(sound: Samples) -> bytes:
     """Give [2, sample] as a small file of Opus; the same bytes for the same sound, by the same ffmpeg."""
+    return _encoded(sound, "-c:a", "libopus", "-b:a", "128k", "-f", "ogg")
+
+
+def mp3(sound: Samples) -> bytes:
+    """Give [2, sample] as an MP3 that says how long it is; the same bytes for the same sound, by the same ffmpeg."""
+    return _encoded(sound, "-c:a", "libmp3lame", "-b:a", "160k", "-compression_level", "0", "-f", "mp3")
+
+
+def _encoded(sound: Samples, *form: str) -> bytes:
+    """By way of a file, since an MP3's length is written at its start once it has ended."""
     raw = ("-f", "f32le", "-ar", str(RATE), "-ac", "2", "-i", "pipe:0")
-    form = ("-c:a", "libopus", "-b:a", "128k", "-fflags", "+bitexact", "-flags:a", "+bitexact", "-f", "ogg", "pipe:1")
+    exact = ("-fflags", "+bitexact", "-flags:a", "+bitexact")
     data = np.ascontiguousarray(sound.T, "<f4").tobytes()
-    return subprocess.run([*_FFMPEG, *raw, *form], input=data, capture_output=True, check=True).stdout
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "sound")
+        subprocess.run([*_FFMPEG, *raw, *exact, *form, str(file)], input=data, capture_output=True, check=True)
+        return file.read_bytes()
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

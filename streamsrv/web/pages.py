@@ -35,6 +35,7 @@ _MEDIA_TYPES = {
     ".webp": "image/webp",
     ".ico": "image/x-icon",
     ".woff2": "font/woff2",
+    ".mp3": "audio/mpeg",
     ".txt": "text/plain; charset=utf-8",
 }
 

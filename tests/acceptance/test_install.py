@@ -89,6 +89,7 @@ def test_wheel_brings_settings_and_page(python: Path, tmp_path: Path) -> None:
     assert (config / "default.toml").read_bytes() == (ROOT / "config" / "default.toml").read_bytes()
     page = {path.name for path in (ROOT / "static").iterdir() if path.is_file()}
     assert {path.name for path in static.iterdir() if path.is_file()} == page
+    assert (static / "demo" / "song.mp3").read_bytes() == (ROOT / "static" / "demo" / "song.mp3").read_bytes()
     assert (venv / "bin" / "streamsrv").is_file()
 
 

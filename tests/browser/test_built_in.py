@@ -43,3 +43,34 @@ async def test_the_page_says_which_model_was_used_and_why(
         assert await visit.violations() == []
         await form.locator("[name=model]").select_option("streamsrv-small")
         await expect(outcome).to_have_text(re.compile("^Drums, bass.* never heard a real record.$"))
+
+
+async def test_the_demo_song_is_sent_like_a_chosen_file(open_page) -> None:
+    """A newcomer without a song separates and plays one that comes with the page, and is loaded only now."""
+    async with open_page(task="#separate") as visit:
+        page, loaded = visit.page, []
+        page.on("request", lambda request: loaded.append(request.url))
+        await page.reload()
+        await expect(page.locator("#separate-form [name=model] option").first).to_have_text(re.compile("^Default: "))
+        assert not [url for url in loaded if url.endswith(".mp3")]
+        async with page.expect_request("**/apiv1/separate?*") as sending:
+            await page.get_by_role("button", name="Try it with a sample").click()
+        assert (await sending.value).method == "POST"
+        assert [url for url in loaded if url.endswith(".mp3")] == [f"{visit.server.url}/static/demo/song.mp3"]
+        card = await visit.state("Demo song", "ready", seconds=60)
+        await expect(card.locator(".job-facts")).to_have_text(re.compile(r"^0:20 · "))
+        await card.get_by_role("button", name="Play Demo song").click()
+        await visit.heard(1)
+        await expect(page.locator("#mix-stems .stem-name")).to_have_text(["Vocals", "Drums", "Bass", "Other"])
+
+
+async def test_a_demo_song_that_is_missing_is_told(open_page) -> None:
+    """Where it can't be loaded the page says so in a sentence, and sends nothing."""
+    async with open_page(task="#separate") as visit:
+        visit.expect_error("status of 404 .*song.mp3")
+        sent: list[str] = []
+        visit.page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+        await visit.page.route("**/demo/song.mp3", lambda route: route.fulfill(status=404))
+        await visit.page.get_by_role("button", name="Try it with a sample").click()
+        await expect(visit.page.locator("#toast")).to_have_text(re.compile("^The demo song couldn’t be loaded. This"))
+        assert sent == []

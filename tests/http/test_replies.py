@@ -118,11 +118,13 @@ def make_app(parts: Parts, folder: Path, origins: tuple[str, ...] = (ORIGIN,)) -
 def folder(tmp_path: Path) -> Path:
     """A page's folder, with something beside it that nobody may read."""
     static = tmp_path / "static"
-    (static / "vendor").mkdir(parents=True)
+    for folder in ("vendor", "demo"):
+        (static / folder).mkdir(parents=True)
     (static / "index.html").write_text("<title>page</title>")
     (static / "app.js").write_text("export {}")
     (static / "style.css").write_text("body {}")
     (static / "vendor" / "hls.min.js").write_text("var Hls")
+    (static / "demo" / "song.mp3").write_text("a song")
     (static / ".hidden").write_text("secret")
     (static / "link.txt").symlink_to(tmp_path / "secret.txt")
     (tmp_path / "secret.txt").write_text("secret")
@@ -552,6 +554,7 @@ class TestPages:
             ("/static/app.js", "text/javascript; charset=utf-8", "export {}"),
             ("/static/style.css", "text/css; charset=utf-8", "body {}"),
             ("/static/vendor/hls.min.js", "text/javascript; charset=utf-8", "var Hls"),
+            ("/static/demo/song.mp3", "audio/mpeg", "a song"),
         ],
     )
     async def test_files(self, client: TestClient, path: str, media_type: str, text: str) -> None:

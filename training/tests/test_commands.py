@@ -14,13 +14,14 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from training import baseline, evaluate, export, pictures, stems, train
+from training import baseline, demo, evaluate, export, pictures, stems, train
 from training.checkpoint import FILE as CHECKPOINT
 from training.songs import __main__ as songs
 
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = {
     "baseline": baseline.main,
+    "demo": demo.main,
     "evaluate": evaluate.main,
     "export": export.main,
     "pictures": pictures.main,
@@ -78,6 +79,8 @@ REFUSED = {
     "stems CUT-OFF/song.npy --out RUN": "song.npy can't be read as a song",
     "stems SONGS/song.npy --seconds 0": "0.0 is not in the range",
     "stems SONGS/song.npy --out JUNK.txt/stems": "JUNK.txt/stems: Not a directory",
+    "demo RUN/song.mp3 --soundfont Nope.sf2": "Nope.sf2. What songs need is installed by: make training",
+    "demo JUNK.txt/song.mp3 --soundfont TimGM6mb.sf2": "JUNK.txt: File exists",
     "baseline SONGS": "silent",
     "baseline SONGS --seconds -1": "-1.0 is not in the range",
     "baseline SONGS --songs 0": "0 is not in the range",
