@@ -105,6 +105,16 @@ def test_wheel_brings_the_built_in_model(python: Path, tmp_path: Path) -> None:
         assert (file.parent / name).read_bytes() == ours.read_bytes()
 
 
+def test_the_image_sees_what_it_is_made_of() -> None:
+    """What the Dockerfile copies is in the checkout, and .dockerignore, which hides all else, shows it."""
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    copied = {name for sources in copies for name in sources.split()}
+    rules = (ROOT / ".dockerignore").read_text().splitlines()
+    assert "*" in rules
+    assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == copied
+    assert [name for name in copied if not (ROOT / name).exists()] == []
+
+
 def test_installed_server_obeys_variables(python: Path, tmp_path: Path) -> None:
     """It serves the page on each port of a comma-separated list, for the origins that ALLOWED_ORIGINS names."""
     ports = [free_port(), free_port()]
