@@ -59,7 +59,7 @@ export class Card {
 
 	#offer(entry, playing) {
 		const name = this.#words.nameOf(entry);
-		const again = entry.upload || entry.request ? "Retry" : "Choose again";
+		const again = this.#words.again(entry);
 		const offered = this.#words.offers(entry);
 		for (const part of ["play", "save", "link", "retry", "more", "cancel"]) this.#at[part].hidden = !offered.includes(part);
 		this.#at.badge.hidden = offered.includes("play");

@@ -3,7 +3,7 @@
 import { isActive } from "./entries.js";
 import { bytes, timeOfDay } from "./format.js";
 import { isUnsaved } from "./conversions.js";
-import { announced, join, queued, remedy, sending } from "./words.js";
+import { again as againFor, announced, join, missing, plain, queued, remedy, sending } from "./words.js";
 
 const CHANGE = "Change the options, then drop the file again.";
 
@@ -13,8 +13,8 @@ const SAY = {
 	waiting: () => ["Waiting", "for its turn on the server"],
 	working: ({ told: { progress, phase } }) => ["Encoding", phase === "replying" ? "done, it is on its way back" : progress === null ? "" : `${Math.floor(progress)} %`],
 	receiving: ({ upload: { receivedBytes, totalBytes } }) => ["Receiving", `${bytes(receivedBytes)} of ${bytes(totalBytes)}`],
-	ready: ({ isSaved, upload: { result, file } }) => ["Ready", join(bytes(result.size), `was ${bytes(file.size)}`, isSaved && "downloaded")],
-	failed: ({ upload }) => ["Failed", upload.error],
+	ready: ({ isSaved, upload: { result, file } }) => ["Ready", join(bytes(result.size), `was ${bytes(file.size)}`, missing(result.lostSeconds), isSaved && "downloaded")],
+	failed: ({ upload }) => ["Failed", plain(upload.error)],
 	cancelled: ({ order }) => ["Cancelled", timeOfDay(new Date(order))],
 };
 
@@ -26,6 +26,8 @@ export function advice({ state, upload }) {
 	if (state !== "failed" || !upload.file.size) return "";
 	return upload.status === 400 ? CHANGE : remedy({ error: upload.error, status: upload.status ?? 0, isHere: true });
 }
+
+export const again = ({ upload }) => againFor(upload.error, true);
 
 /** The buttons that its card has now. */
 export function offers(entry) {

@@ -8,16 +8,18 @@ import { Deck, place } from "./deck.js";
 import { $ } from "./elements.js";
 import { takeChosen } from "./intake.js";
 import { announce, copy } from "./notice.js";
+import { optionsAfter } from "./words.js";
 
 const POLL_MS = 500;
 
-/** The file that came back: {name, size, url, type}. */
+/** The file that came back: {name, size, url, type, lostSeconds}. */
 function resultOf(request) {
 	const { response } = request;
 	const [, plain = "converted"] = /filename="((?:\\.|[^"\\])*)"/i.exec(request.getResponseHeader("Content-Disposition")) ?? [];
 	const [, encoded] = /filename\*=UTF-8''([^;]+)/i.exec(request.getResponseHeader("Content-Disposition")) ?? [];
 	const name = encoded ? decodeURIComponent(encoded) : plain.replace(/\\(.)/g, "$1");
-	return { name, size: response.size, url: URL.createObjectURL(response), type: response.type };
+	const lostSeconds = Number(request.getResponseHeader("X-Lost-Seconds"));
+	return { name, size: response.size, url: URL.createObjectURL(response), type: response.type, lostSeconds };
 }
 
 /** Whether the server has it and hasn't answered yet. Asked later it would know nothing of it. */
@@ -77,7 +79,8 @@ class Convert {
 
 	#retry(entry) {
 		this.#remove(entry);
-		this.#uploads.add([entry.upload.file], entry.upload.options, this.#recipient);
+		const { file, options, error } = entry.upload;
+		this.#uploads.add([file], optionsAfter(error, options), this.#recipient);
 	}
 
 	#changed(entry, before) {

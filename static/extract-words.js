@@ -2,7 +2,7 @@
 
 import { isActive } from "./entries.js";
 import { clock, left, splitName, timeOfDay } from "./format.js";
-import { announced, join } from "./words.js";
+import { again as againFor, announced, isDamaged, join, missing, plain } from "./words.js";
 
 const CODECS = { aac: "AAC", ac3: "AC-3", eac3: "E-AC-3", dts: "DTS", mp3: "MP3", opus: "Opus", vorbis: "Vorbis", flac: "FLAC", alac: "Apple Lossless", truehd: "TrueHD" };
 const CHANNELS = { 1: "mono", 2: "stereo", 6: "5.1", 8: "7.1" };
@@ -57,7 +57,9 @@ export function wrong({ message, status, retrySeconds, clip, tracks }, uris, tra
 		return [`${clipAt(uris, at ?? 0)} has no track ${track + 1}.`, `There ${tracks.length > 1 ? "are" : "is"} ${there}. Choose one that each clip has, or take this clip out.`];
 	}
 	if (message.includes("on_missing")) return [`${clipAt(uris, at ?? 0)} has no sound in it.`, "Choose under “More” that such clips become silence or are left out."];
-	const said = at === null || uris.length < 2 ? sentenceOf(message) : `${clipAt(uris, at)} can’t be used. ${sentenceOf(message)}`;
+	const sentence = plain(sentenceOf(message));
+	const said = at === null || uris.length < 2 ? sentence : `${clipAt(uris, at)} can’t be used. ${sentence}`;
+	if (isDamaged(message)) return [said, "Take what there is, or take this clip out."];
 	if (status === 503) return [said, `Try again in ${retrySeconds > 1 ? `${retrySeconds} seconds` : "a moment"}.`];
 	if (status === 507) return [said, "Try again when there is room on the server."];
 	if (status === 409) return [said, "Extract again, from what is there now."];
@@ -69,7 +71,7 @@ const SAY = {
 	waiting: ({ job: { queue_position: place, eta_seconds: eta } }) => ["Waiting", join(place === 1 ? "next in line" : place && `number ${place} in line`, left(eta))],
 	fetching: ({ job }) => ["Fetching", join("the clips", `${Math.floor(job.progress)} %`, left(job.eta_seconds))],
 	working: ({ job }) => ["Extracting", join(`${Math.floor(job.progress)} %`, left(job.eta_seconds))],
-	ready: ({ job, order, result }) => ["Ready", join(!result && "but its file was removed, since nobody asked for it", job.duration_seconds && clock(job.duration_seconds), job.track && `track ${job.track + 1}`, timeOfDay(new Date(order)))],
+	ready: ({ job, order, result }) => ["Ready", join(!result && "but its file was removed, since nobody asked for it", job.duration_seconds && clock(job.duration_seconds), missing(job.lost_seconds), job.track && `track ${job.track + 1}`, timeOfDay(new Date(order)))],
 	failed: ({ job }) => ["Failed", reason(job)[0]],
 	cancelled: ({ order }) => ["Cancelled", timeOfDay(new Date(order))],
 };
@@ -86,6 +88,8 @@ export function advice({ state, job, request }) {
 	if (state !== "failed") return "";
 	return reason(job)[1] || (request ? "Retry extracts the same clips again." : "Choose its clips again.");
 }
+
+export const again = ({ job, request }) => againFor(job.error, Boolean(request));
 
 /** The buttons that its card has now. */
 export function offers(entry) {

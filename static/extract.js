@@ -14,6 +14,7 @@ import { isEnded } from "./jobs.js";
 import { List } from "./list.js";
 import { announce, copy, toast } from "./notice.js";
 import { Watch } from "./watch.js";
+import { optionsAfter } from "./words.js";
 
 const SETTLE_MS = 400;
 
@@ -188,7 +189,7 @@ class Extract {
 			toast("Its addresses are in the list again. What is secret in them is missing; add it, and extract.");
 			return $("extract-form").querySelector("[type=submit]").focus();
 		}
-		const newId = await this.#start(request);
+		const newId = await this.#start(optionsAfter(job.error, request));
 		if (newId === id) return;
 		this.#walks.forget(id);
 		await api.deleteExtraction(id).catch(() => null);

@@ -2,7 +2,7 @@
 
 import { isActive } from "./entries.js";
 import { clock, left, timeOfDay } from "./format.js";
-import { announced, join, queued, remedy, sending } from "./words.js";
+import { again as againFor, announced, join, missing, plain, queued, remedy, sending } from "./words.js";
 
 const PHASES = { loading: "Loading the model", measuring: "Listening to it first", separating: "Separating", finishing: "Finishing" };
 
@@ -43,7 +43,7 @@ function working({ job: { phase, progress, eta_seconds: eta, devices } }) {
 function ready({ job, order }) {
 	const removed = job.tracks.filter((track) => track.removed).map(({ name }) => name);
 	const without = removed.length && `without ${sourcesName(removed).toLowerCase()}, removed`;
-	return ["Ready", join(job.duration_seconds && clock(job.duration_seconds), without, timeOfDay(new Date(order)))];
+	return ["Ready", join(job.duration_seconds && clock(job.duration_seconds), missing(job.lost_seconds), without, timeOfDay(new Date(order)))];
 }
 
 const SAY = {
@@ -52,7 +52,7 @@ const SAY = {
 	ready,
 	sending: ({ upload }) => sending(upload),
 	queued: ({ upload }) => queued(upload),
-	failed: ({ job, upload }) => ["Failed", upload?.error || job?.error || "The server gave no reason."],
+	failed: ({ job, upload }) => ["Failed", plain(errorOf({ job, upload }) || "The server gave no reason.")],
 	cancelled: ({ order }) => ["Cancelled", timeOfDay(new Date(order))],
 };
 
@@ -63,9 +63,12 @@ export const say = (entry) => SAY[entry.state](entry);
 export function advice({ state, job, upload }) {
 	if (state !== "failed") return job?.model_reason ? `${job.model_reason}.` : "";
 	if (upload?.file.size === 0) return "";
-	const error = upload?.error || job?.error || "";
-	return remedy({ error, status: upload && (upload.status ?? 0), isHere: Boolean(upload) });
+	return remedy({ error: errorOf({ job, upload }), status: upload && (upload.status ?? 0), isHere: Boolean(upload) });
 }
+
+export const errorOf = ({ job, upload }) => upload?.error || job?.error || "";
+
+export const again = (entry) => againFor(errorOf(entry), Boolean(entry.upload));
 
 /** The buttons that its card has now. */
 export function offers(entry) {

@@ -10,6 +10,7 @@ import { SeparateOptions } from "./separate-options.js";
 import * as words from "./separate-words.js";
 import { Songs } from "./songs.js";
 import { Watch } from "./watch.js";
+import { optionsAfter } from "./words.js";
 
 const DEMO_WAIT_MS = 120_000;
 const cardOf = (id) => document.querySelector(`#separate-task .job[data-id="${CSS.escape(id)}"]`);
@@ -119,7 +120,7 @@ class Separate {
 	#retry(entry) {
 		if (entry.upload) {
 			this.#drop(entry);
-			this.take([entry.upload.file], entry.upload.options);
+			this.take([entry.upload.file], optionsAfter(words.errorOf(entry), entry.upload.options));
 		} else {
 			this.#chosenAgain = entry;
 			$("separate-file").click();

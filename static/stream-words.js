@@ -2,7 +2,7 @@
 
 import { isActive } from "./entries.js";
 import { bytes, clock, codecName, left, timeOfDay } from "./format.js";
-import { announced, join, queued, remedy, sending } from "./words.js";
+import { again as againFor, announced, join, missing, plain, queued, remedy, sending } from "./words.js";
 
 function arriving({ received_bytes: count }) {
 	return ["Arriving", join(count && `${bytes(count)} so far`, "from another client")];
@@ -18,8 +18,8 @@ const SAY = {
 	sending: ({ job, upload }) => (upload ? sending(upload) : arriving(job)),
 	queued: ({ upload }) => queued(upload),
 	working: ({ job }) => ["Encoding", join(`${Math.floor(job.progress)} %`, left(job.eta_seconds))],
-	ready: ({ job, order }) => ["Ready", join(job.duration_seconds && clock(job.duration_seconds), timeOfDay(new Date(order)))],
-	failed: ({ job, upload }) => ["Failed", upload?.error || job?.error || "The server gave no reason."],
+	ready: ({ job, order }) => ["Ready", join(job.duration_seconds && clock(job.duration_seconds), missing(job.lost_seconds), timeOfDay(new Date(order)))],
+	failed: ({ job, upload }) => ["Failed", plain(errorOf({ job, upload }) || "The server gave no reason.")],
 	cancelled: ({ order }) => ["Cancelled", timeOfDay(new Date(order))],
 };
 
@@ -29,9 +29,12 @@ export const say = (entry) => SAY[entry.state](entry);
 /** What to do about a job that failed. */
 export function advice({ state, job, upload }) {
 	if (state !== "failed" || upload?.file.size === 0) return "";
-	const error = upload?.error || job?.error || "";
-	return remedy({ error, status: upload && (upload.status ?? 0), isHere: Boolean(upload) });
+	return remedy({ error: errorOf({ job, upload }), status: upload && (upload.status ?? 0), isHere: Boolean(upload) });
 }
+
+export const errorOf = ({ job, upload }) => upload?.error || job?.error || "";
+
+export const again = (entry) => againFor(errorOf(entry), Boolean(entry.upload));
 
 /** The buttons that its card has now. */
 export function offers(entry) {

@@ -10,6 +10,7 @@ import { announce, copy } from "./notice.js";
 import { StreamOptions } from "./stream-options.js";
 import * as words from "./stream-words.js";
 import { Watch } from "./watch.js";
+import { optionsAfter } from "./words.js";
 
 class Stream {
 	#jobs = new Jobs();
@@ -89,7 +90,7 @@ class Stream {
 	async #retry(entry) {
 		if (entry.upload) {
 			await this.#remove(entry);
-			this.take([entry.upload.file], entry.upload.options);
+			this.take([entry.upload.file], optionsAfter(words.errorOf(entry), entry.upload.options));
 		} else {
 			this.#chosenAgain = entry;
 			$("file").click();
