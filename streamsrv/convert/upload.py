@@ -197,7 +197,9 @@ class Conversion:
             self._phase = "encoding"
             folder = await self._files.enter_async_context(self._workshop.storage.scratch(f"convert.{self._id}"))
             try:
-                material = await whole_material(self._workshop.tools, self._opened().path, options.terms)
+                material = await whole_material(
+                    self._workshop.tools, self._opened().path, options.terms, name=part.filename
+                )
             except UnusableFile as error:
                 if part.filename:
                     raise

@@ -271,6 +271,6 @@ def _write_end(folder: Path, ended: Ended) -> None:
 
 def clip_key(task: ClipTask, sha256: str) -> str:
     """The name of a clip's chunks: the same content, track, grid and terms give the same ones, by the same ffmpeg."""
-    grid, form = task.grid, "tolerant" if task.terms.tolerates else "strict"
+    grid, form = task.grid, ("tolerant" if task.terms.tolerates else "strict", task.film.raw)
     shape = (task.track.number, grid.sample_rate, grid.layout, grid.depth_bits, task.chunk_samples, task.tools.version)
     return f"{sha256}.{hashlib.sha256(repr((*shape, form, _METHOD)).encode()).hexdigest()[:16]}"

@@ -5,7 +5,7 @@ import hashlib
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Hashable
 from typing import TypeVar
 
 from streamsrv.errors import SourceChanged
@@ -13,9 +13,11 @@ from streamsrv.extract.cursor import Content
 from streamsrv.extract.identity import Identity
 from streamsrv.extract.sources import SourceFile, readable
 from streamsrv.media.film import Film, probe_film
+from streamsrv.media.raw import RawKind, raw_kind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.tasks import SharedWork
 
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 
 _KEPT = 10_000
@@ -34,14 +36,16 @@ class Contents:
     def __init__(self, tools: FfmpegTools, work: SharedWork) -> None:
         self._tools = tools
         self._work = work
-        self._films: OrderedDict[Identity, Film] = OrderedDict()
+        self._films: OrderedDict[tuple[Identity, RawKind | None], Film] = OrderedDict()
         self._contents: OrderedDict[Identity, Content] = OrderedDict()
         self._probes = asyncio.Semaphore(_PROBED_AT_ONCE)
         self._readers = asyncio.Semaphore(_READ_AT_ONCE)
 
     async def film(self, source: SourceFile) -> Film:
         """The tracks of the file. Raises UnusableFile where it is nothing that ffmpeg reads."""
-        return await self._once(self._films, source.identity, "film", lambda: self._probe(source))
+        return await self._once(
+            self._films, (source.identity, raw_kind(source.name)), "film", lambda: self._probe(source)
+        )
 
     async def content(self, source: SourceFile) -> Content:
         """Size and SHA-256. Raises SourceChanged where the file isn't the one any more that was opened."""
@@ -53,7 +57,7 @@ class Contents:
         async with self._probes:
             with readable():
                 await asyncio.to_thread(lambda: source.path.open("rb").close())
-            return await probe_film(self._tools, source.path)
+            return await probe_film(self._tools, source.path, name=source.name)
 
     async def _read_through(self, source: SourceFile) -> Content:
         unwanted = threading.Event()
@@ -68,9 +72,7 @@ class Contents:
                 reading.exception()  # seen, and less important than the cancellation
                 raise
 
-    async def _once(
-        self, kept: OrderedDict[Identity, T], key: Identity, what: str, find: Callable[[], Awaitable[T]]
-    ) -> T:
+    async def _once(self, kept: OrderedDict[K, T], key: K, what: str, find: Callable[[], Awaitable[T]]) -> T:
         if key not in kept:
             kept[key] = await self._work.run((what, key), find)
             if len(kept) > _KEPT:

@@ -52,7 +52,7 @@ class ClipTask:
     @property
     def input(self) -> Input:
         track = self.track
-        return Input.of_file(self.source, clock=track.clock, is_float=track.is_float, wav=track.wav)
+        return Input.of_file(self.source, clock=track.clock, is_float=track.is_float, wav=track.wav, raw=self.film.raw)
 
     def arguments(self) -> list[str]:
         """What ffmpeg is called with."""

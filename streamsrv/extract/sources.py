@@ -62,6 +62,11 @@ class SourceFile:
     sha256: str | None = None
 
     @property
+    def name(self) -> str:
+        """The last part of its address."""
+        return unquote(urlsplit(self.uri).path).rpartition("/")[2]
+
+    @property
     def stamp(self) -> list[int] | None:
         """What JSON can hold of the identity of a file of this machine; None for a copy of another's."""
         return list(astuple(self.identity)) if self.sha256 is None else None

@@ -98,7 +98,7 @@ class Intake:
         job = await self._store.get(self.job_id)
         if job is not None and job.status is JobStatus.PENDING:
             # Nobody has looked into it yet: what isn't sound is refused now and not queued.
-            await probe(self._tools, self._spool.path)
+            await probe(self._tools, self._spool.path, name=form.file.filename)
         return await self._keep(form, options)
 
     async def refuse(self, error: BaseException) -> None:

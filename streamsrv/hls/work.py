@@ -98,7 +98,7 @@ class HlsWork:
         if path is None:
             raise InternalError("The upload's file is gone.")
         async with self._storage.scratch(f"{job.id}.{job.attempt}") as folder:
-            material = await whole_material(self._tools, path, _terms(job))
+            material = await whole_material(self._tools, path, _terms(job), name=job.source_name)
             return await self._encode(assignment, job, material, folder, f"{job.attempt}")
 
     async def _encode(

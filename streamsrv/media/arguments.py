@@ -10,6 +10,7 @@ from streamsrv.media.clock import Clock
 from streamsrv.media.feed import Piece
 from streamsrv.media.formats import Codec, Format
 from streamsrv.media.inputs import AUDIO_DECODERS, DEMUXERS, PICTURE_DECODERS
+from streamsrv.media.raw import RawKind
 from streamsrv.media.wav import Wav
 
 # Errors and the final counts of samples and packets; each line begins with its level.
@@ -27,6 +28,7 @@ _CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Input:
     """Where ffmpeg reads. `path` None is standard input, which needs `demuxer`; `parts` go there, if there are any.
+    `raw` is the kind of a file whose bytes don't tell it.
 
     Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`; `clock` says where
     silence belongs into it before. Of a track of floats all are looked at, whether they are numbers. With `pcm`
@@ -36,6 +38,7 @@ class Input:
     path: Path | None = None
     pcm: "Pcm | None" = None
     demuxer: str | None = None
+    raw: RawKind | None = None
     clock: Clock | None = None
     is_float: bool = False
     parts: tuple[Piece, ...] = ()
@@ -43,10 +46,18 @@ class Input:
     end_sample: int | None = None
 
     @classmethod
-    def of_file(cls, path: Path, *, clock: Clock | None, is_float: bool = False, wav: Wav | None = None) -> Self:
+    def of_file(
+        cls,
+        path: Path,
+        *,
+        clock: Clock | None,
+        is_float: bool = False,
+        wav: Wav | None = None,
+        raw: RawKind | None = None,
+    ) -> Self:
         """A whole file, or the parts of it that are a `wav` as it is meant."""
         if wav is None:
-            return cls(path=path, clock=clock, is_float=is_float)
+            return cls(path=path, clock=clock, is_float=is_float, raw=raw)
         return cls(demuxer=wav.demuxer, parts=wav.parts(path), clock=clock, is_float=is_float)
 
     def cut(self, start_sample: int, end_sample: int | None) -> Self:
@@ -259,6 +270,8 @@ def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.Filte
         options["vn"] = None
     if source.demuxer is not None:
         options["format"] = source.demuxer
+    if source.raw is not None:
+        options |= {"format_whitelist": source.raw.demuxer, **source.raw.options}
     if source.clock is not None:
         options["copyts"] = None  # ffmpeg's own idea of when a file begins changes with the tracks that it reads
     return ffmpeg.input("pipe:0" if source.path is None else str(source.path), **options)

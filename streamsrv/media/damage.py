@@ -17,6 +17,7 @@ from streamsrv.media.declared import xing_header
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.ffprobe import frames_arguments
 from streamsrv.media.ogg import count_pages
+from streamsrv.media.raw import RawKind
 from streamsrv.media.sniff import id3_length
 from streamsrv.media.tools import FfmpegTools
 
@@ -37,11 +38,15 @@ _RUN_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """What is looked into again: a track, counted from 0, of a file; `format_name` is its container's."""
+    """What is looked into again: a track, counted from 0, of a file; `format_name` is its container's.
+
+    `raw`: its kind, where only its name tells.
+    """
 
     path: Path
     format_name: str
     track: int = 0
+    raw: RawKind | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +89,9 @@ async def find_damage(
         holes_count=outcome.is_torn(examined.format_name),
         end_seconds=end_seconds,
     )
-    argv = frames_arguments(tools.ffprobe, examined.path, track=examined.track, decoders=tools.decoders)
+    argv = frames_arguments(
+        tools.ffprobe, examined.path, track=examined.track, raw=examined.raw, decoders=tools.decoders
+    )
     limits = ChildLimits.for_sound(max_seconds)
     await tools.read_through(argv, walk.read, readable=(examined.path,), limits=limits)
     return await asyncio.to_thread(walk.damage, examined.path)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from streamsrv.media.arguments import whitelists
 from streamsrv.media.inputs import AUDIO_DECODERS
+from streamsrv.media.raw import RawKind
 
 # The track that is used where nobody chooses one must be of a kind that is taken.
 _FIRST_TRACK = ("-codec_whitelist:a:0", ",".join(AUDIO_DECODERS))
@@ -14,24 +15,27 @@ _STAMPS = ":packet=stream_index,pts_time"
 # No more than is read: tags can be as long as the file.
 _PROBED = (
     "stream=codec_type,codec_name,codec_tag_string,sample_fmt,sample_rate,channels,start_time,duration"
-    ",bits_per_sample,bits_per_raw_sample:stream_tags=DURATION:stream_disposition=attached_pic:format=format_name,duration"
+    ",bits_per_sample,bits_per_raw_sample:stream_tags=DURATION:stream_disposition=attached_pic"
+    ":format=format_name,duration,probe_score"
 )
 # All that goes along with the sound when a file is converted.
 _DESCRIBED = "stream=codec_type,codec_name:stream_disposition=attached_pic:stream_tags:format_tags"
 _FILM = (
     "stream=codec_type,codec_name,codec_tag_string,sample_fmt,sample_rate,channels,channel_layout,start_time,duration"
     ",bits_per_sample,bits_per_raw_sample:stream_tags=language,DURATION:stream_disposition=attached_pic"
-    ":format=format_name,duration"
+    ":format=format_name,duration,probe_score"
 )
 
 
-def probe_arguments(program: str, path: Path, *, demuxer: str | None, decoders: str) -> list[str]:
+def probe_arguments(
+    program: str, path: Path, *, demuxer: str | None = None, raw: RawKind | None = None, decoders: str
+) -> list[str]:
     """Describe the streams and the container as JSON.
 
     ffprobe fails when it may not open the decoder of each stream, so all but the first track of sound get `decoders`
     (comma-separated names of all); those are opened and see no packet, and what probes packets stays closed to them.
     """
-    hint = ["-f", demuxer] if demuxer else []
+    hint = ["-f", demuxer] if demuxer else _raw_options(raw)
     return _ffprobe(program, path, decoders, [*_FIRST_TRACK, *hint, *_BEGINNING, "-show_entries", _PROBED + _STAMPS])
 
 
@@ -41,9 +45,9 @@ def describe_arguments(program: str, path: Path, *, demuxer: str | None, decoder
     return _ffprobe(program, path, decoders, [*in_order, "-show_entries", _DESCRIBED])
 
 
-def film_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
+def film_arguments(program: str, path: Path, *, raw: RawKind | None = None, decoders: str) -> list[str]:
     """List the audio tracks of a file and when it begins, as JSON."""
-    return _ffprobe(program, path, decoders, [*_BEGINNING, "-show_entries", _FILM + _STAMPS])
+    return _ffprobe(program, path, decoders, [*_raw_options(raw), *_BEGINNING, "-show_entries", _FILM + _STAMPS])
 
 
 def measure_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
@@ -52,7 +56,7 @@ def measure_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
     return _ffprobe(program, path, decoders, ["-count_packets", *shown])
 
 
-def frames_arguments(program: str, path: Path, *, track: int, decoders: str) -> list[str]:
+def frames_arguments(program: str, path: Path, *, track: int, raw: RawKind | None, decoders: str) -> list[str]:
     """Decode an audio track, counted from 0; say of each packet that there is one, and what frames came of it, as CSV.
 
     A frame's columns are its stamp in seconds, the place of its packet in the file, that one's bytes, and its samples.
@@ -60,7 +64,20 @@ def frames_arguments(program: str, path: Path, *, track: int, decoders: str) -> 
     shown = "packet=size:frame=pts_time,pkt_pos,pkt_size,nb_samples"
     allowed = [f"-codec_whitelist:a:{track}", ",".join(AUDIO_DECODERS)]
     shows = ["-select_streams", f"a:{track}", "-show_packets", "-show_frames", "-show_entries", shown]
-    return [*_ffprobe(program, path, decoders, [*allowed, *shows]), "-of", "csv", "-loglevel", "quiet"]
+    return [
+        *_ffprobe(program, path, decoders, [*allowed, *_raw_options(raw), *shows]),
+        "-of",
+        "csv",
+        "-loglevel",
+        "quiet",
+    ]
+
+
+def _raw_options(raw: RawKind | None) -> list[str]:
+    if raw is None:
+        return []
+    allowed = ["-format_whitelist", raw.demuxer]
+    return allowed + [word for name, value in raw.options.items() for word in (f"-{name}", value)]
 
 
 def _ffprobe(program: str, path: Path, decoders: str, options: Sequence[str]) -> list[str]:

@@ -1,8 +1,8 @@
 """A file as a source of tracks: which of them are sound, by which clock they run, and how much they promise."""
 
 import asyncio
-import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ from streamsrv.media.declared import Declared, declared_bytes, declared_length, 
 from streamsrv.media.ffprobe import film_arguments
 from streamsrv.media.loss import Terms, check_size
 from streamsrv.media.material import look
-from streamsrv.media.probe import depth_bits_of, fault_of, is_float, seconds_of, track_seconds, words_for
+from streamsrv.media.probe import depth_bits_of, fault_of, is_float, look_into, seconds_of, track_seconds
+from streamsrv.media.raw import RawKind, raw_kind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
 
@@ -48,7 +49,7 @@ class Track:
 class Film:
     """The audio tracks of a file; `duration_seconds` is that of all its tracks, `format_name` its container's.
 
-    It states a size of `promised_bytes`, if any, and has `actual_bytes`.
+    It states a size of `promised_bytes`, if any, and has `actual_bytes`. `raw`: its kind, where only its name tells.
     """
 
     duration_seconds: float | None
@@ -56,6 +57,7 @@ class Film:
     format_name: str = ""
     promised_bytes: int | None = None
     actual_bytes: int = 0
+    raw: RawKind | None = None
 
     def terms(self, terms: Terms) -> Terms:
         """How it can be taken on these. Raises DamagedFile where its end is missing and that isn't tolerated."""
@@ -63,20 +65,20 @@ class Film:
 
     def examined(self, path: Path, track: Track) -> Examined | None:
         """What is looked into again where a decoder of that track complained. Samples have no damage."""
-        return None if track.wav is not None else Examined(path, self.format_name, track.number)
+        return None if track.wav is not None else Examined(path, self.format_name, track.number, self.raw)
 
 
-async def probe_film(tools: FfmpegTools, path: Path) -> Film:
-    """Read the file's header. Raises UnusableFile, in words, where it is nothing that ffmpeg reads."""
+async def probe_film(tools: FfmpegTools, path: Path, *, name: str = "") -> Film:
+    """Read the file's header. Raises UnusableFile, in words, where it is nothing that ffmpeg reads.
+
+    Where the header says nothing the suffix of its `name` may tell.
+    """
     head, size, wav = await asyncio.to_thread(look, path)
     if wav is not None:
         return _film_of_wav(wav, head, size)
-    argv = film_arguments(tools.ffprobe, path, decoders=tools.decoders)
-    result = await tools.run(argv, readable=(path,))
-    if result.returncode != 0:
-        raise UnusableFile(words_for(result.stderr))
-    estimated = "Estimating duration from bitrate" in result.stderr
-    film = read_film(json.loads(result.stdout), head, size, estimated=estimated)
+    argv = partial(film_arguments, tools.ffprobe, path, decoders=tools.decoders)
+    found = await look_into(tools, path, argv(), argv(raw=raw_kind(name)), name=name)
+    film = replace(read_film(found.report, head, size, estimated=found.is_estimated), raw=found.raw)
     if film.tracks and all(track.fault for track in film.tracks):
         raise UnusableFile(film.tracks[0].fault)
     return film

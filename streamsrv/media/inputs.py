@@ -26,6 +26,9 @@ DEMUXERS = _names(
     """
 )
 
+# Nothing in these files tells what they are; they are taken where the name's suffix does (`raw`).
+RAW_DEMUXERS = _names("alaw dfpwm g722 g723_1 g729 mulaw sbc sln")
+
 # Decoders that inputs may open: sound only. Video decoders stay closed, even while probing.
 AUDIO_DECODERS = _names(
     """
@@ -89,8 +92,8 @@ REFUSED_DEMUXERS: Mapping[str, tuple[str, ...]] = {
     ),
     "Nothing in it tells how it is to be read.": _names(
         """
-        alaw aptx aptx_hd codec2raw data dfpwm f32be f32le f64be f64le g722 g723_1 g726 g726le g729 mulaw s16be
-        s16le s24be s24le s32be s32le s8 rso sbc sln u16be u16le u24be u24le u32be u32le u8 vidc
+        aptx aptx_hd codec2raw data f32be f32le f64be f64le g726 g726le s16be s16le s24be s24le s32be s32le s8 rso
+        u16be u16le u24be u24le u32be u32le u8 vidc
         """
     ),
     "Another demuxer reads the same.": ("asf_o", "live_flv", "mpegtsraw"),
@@ -106,7 +109,7 @@ REFUSED_DECODERS: Mapping[str, tuple[str, ...]] = {
 
 def without_verdict(demuxers: Iterable[str], decoders: Iterable[str]) -> tuple[list[str], list[str]]:
     """Those of an ffmpeg's demuxers and decoders of sound on which nobody has decided. Pure."""
-    known_demuxers = {*DEMUXERS, *chain(*REFUSED_DEMUXERS.values())}
+    known_demuxers = {*DEMUXERS, *RAW_DEMUXERS, *chain(*REFUSED_DEMUXERS.values())}
     known_decoders = {*AUDIO_DECODERS, *chain(*REFUSED_DECODERS.values())}
     return sorted({*demuxers} - known_demuxers), sorted({*decoders} - known_decoders)
 

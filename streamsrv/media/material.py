@@ -61,7 +61,8 @@ class Material:
     @property
     def examined(self) -> Examined | None:
         """What is looked into again where a decoder complained. Samples have no damage."""
-        return None if self.source.wav is not None else Examined(self.path, self.source.format_name)
+        source = self.source
+        return None if source.wav is not None else Examined(self.path, source.format_name, raw=source.raw)
 
     @property
     def readable(self) -> tuple[Path, ...]:
@@ -69,13 +70,13 @@ class Material:
         return () if self.input.path is None else (self.input.path,)
 
 
-async def whole_material(tools: FfmpegTools, path: Path, terms: Terms = STRICT) -> Material:
-    """Look into a file that is all there. Raises UnusableFile."""
+async def whole_material(tools: FfmpegTools, path: Path, terms: Terms = STRICT, *, name: str = "") -> Material:
+    """Look into a file that is all there; its `name` may tell what its bytes don't. Raises UnusableFile."""
     head, size, wav = await asyncio.to_thread(look, path)
     terms = check_size(declared_bytes(head), size, terms)
-    source = Source.of_wav(wav) if wav is not None else await probe(tools, path)
+    source = Source.of_wav(wav) if wav is not None else await probe(tools, path, name=name)
     promise = declared(head, source, size)
-    source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=wav)
+    source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=wav, raw=source.raw)
     return Material(source_input, path, source, promise, declared_bytes(head), terms=terms)
 
 

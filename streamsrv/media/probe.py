@@ -1,13 +1,17 @@
 """Ask ffprobe what a file holds, behind the same whitelists as every other input."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from streamsrv.errors import UnusableFile
+from streamsrv.media.child import Finished
 from streamsrv.media.clock import Clock, late_seconds_of
 from streamsrv.media.ffprobe import describe_arguments, measure_arguments, probe_arguments
+from streamsrv.media.raw import RawKind, headerless_words, is_told, raw_kind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
 
@@ -39,7 +43,8 @@ class Source:
 
     `duration_seconds` is of the track where the container says so, else of the file, else None. `duration_estimated`
     means that ffprobe derived it from the bit rate; `depth_bits` is 16 for lossy codecs, 24 for floats, at most 32.
-    `late_seconds`: when the track begins, counted from the first one of all. `wav`: the file as it is meant.
+    `late_seconds`: when the track begins, counted from the first one of all. `wav`: the file as it is meant; `raw`: its
+    kind, where only its name tells.
     """
 
     format_name: str
@@ -54,6 +59,7 @@ class Source:
     pictures: int = 0
     late_seconds: float = 0.0
     wav: Wav | None = None
+    raw: RawKind | None = None
 
     @classmethod
     def of_wav(cls, wav: Wav) -> "Source":
@@ -77,14 +83,45 @@ class Source:
         return Clock.of(self.format_name, self.sample_rate, self.late_seconds)
 
 
-async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> Source:
-    """Read the file's header. Raises UnusableFile, in words, where there is no sound that can be decoded."""
-    result = await tools.run(
-        probe_arguments(tools.ffprobe, path, demuxer=demuxer, decoders=tools.decoders), readable=(path,)
-    )
+async def probe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None, name: str = "") -> Source:
+    """Read the file's header; where that says nothing the suffix of its `name` may tell.
+
+    Raises UnusableFile, in words, where there is no sound that can be decoded.
+    """
+    argv = partial(probe_arguments, tools.ffprobe, path, decoders=tools.decoders)
+    found = await look_into(tools, path, argv(demuxer=demuxer), argv(raw=raw_kind(name)), name=name)
+    return read_probe(found.report, estimated=found.is_estimated, raw=found.raw)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What ffprobe says of a file; `raw`: its kind, where only its name told."""
+
+    report: dict[str, Any]
+    is_estimated: bool
+    raw: RawKind | None = None
+
+
+async def look_into(
+    tools: FfmpegTools, path: Path, argv: Sequence[str], raw_argv: Sequence[str], *, name: str
+) -> Found:
+    """Ask ffprobe by `argv`, and where that is no more than chance by `raw_argv`, if the file's name tells its kind.
+
+    Raises UnusableFile.
+    """
+    result, raw = await tools.run(argv, readable=(path,)), raw_kind(name)
+    found = _found(result)
+    if raw is not None and (found is None or not is_told(int(found.report.get("format", {}).get("probe_score", 0)))):
+        found = _found(await tools.run(raw_argv, readable=(path,)), raw)
+    if found is None:
+        raise UnusableFile(headerless_words(name) or words_for(result.stderr))
+    return found
+
+
+def _found(result: Finished, raw: RawKind | None = None) -> Found | None:
     if result.returncode != 0:
-        raise UnusableFile(words_for(result.stderr))
-    return read_probe(json.loads(result.stdout), estimated="Estimating duration from bitrate" in result.stderr)
+        return None
+    return Found(json.loads(result.stdout), "Estimating duration from bitrate" in result.stderr, raw)
 
 
 async def describe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None) -> object:
@@ -120,7 +157,7 @@ async def measure(tools: FfmpegTools, path: Path) -> Measured | None:
     return Measured(int(streams[0].get("nb_read_packets", 0)), seconds or 0.0)
 
 
-def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
+def read_probe(report: dict[str, Any], *, estimated: bool = False, raw: RawKind | None = None) -> Source:
     """Turn ffprobe's JSON into a Source. Pure."""
     streams = report.get("streams", [])
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
@@ -142,6 +179,7 @@ def read_probe(report: dict[str, Any], *, estimated: bool = False) -> Source:
         is_float=is_float(audio),
         pictures=len(pictures),
         late_seconds=late_seconds_of(audio, report),
+        raw=raw,
     )
 
 

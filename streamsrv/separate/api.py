@@ -147,6 +147,7 @@ class SeparateApi:
             model_reason=choice.reason,
             options=options,
             song_name=(options.song_name or filename).strip() or "untitled",
+            file_name=filename or options.song_name or "",
             callback_url=callback_url,
             origin=origin,
         )

@@ -51,6 +51,7 @@ class Order:
     model_reason: str | None
     options: SongOptions
     song_name: str
+    file_name: str
     callback_url: str | None
     origin: str
 
@@ -92,7 +93,7 @@ class Intake:
         await spool.end()
         if not spool.size:
             raise MissingFile("The song is empty.")
-        material = await whole_material(self._tools, spool.path, TERMS[order.recipe.errors])
+        material = await whole_material(self._tools, spool.path, TERMS[order.recipe.errors], name=order.file_name)
         check_declared_length(material.declared, self._max_seconds)
         song = await asyncio.to_thread(song_hash, spool.path)
         job = self._new_job(song, spool, order)
@@ -120,7 +121,7 @@ class Intake:
             kind=JobKind.SEPARATE,
             priority=job_priority(order.options),
             title=order.song_name,
-            source_name=order.song_name,
+            source_name=order.file_name,
             source=source_key(job_id),
             source_bytes=spool.size,
             options={"song": song, **asdict(recipe)},

@@ -23,10 +23,13 @@ _STOP = "stop"
 class Listening:
     """The first audio track of a file, as a model hears it, on these terms."""
 
-    def __init__(self, tools: FfmpegTools, path: Path, info: ModelInfo, *, terms: Terms, max_seconds: float) -> None:
+    def __init__(
+        self, tools: FfmpegTools, path: Path, info: ModelInfo, *, name: str, terms: Terms, max_seconds: float
+    ) -> None:
         self._tools = tools
         self._path = path
         self._info = info
+        self._name = name
         self._terms = terms
         self._max_seconds = max_seconds
 
@@ -56,13 +59,14 @@ class Listening:
             )
 
     async def _task(self) -> MeasureTask:
-        material = await whole_material(self._tools, self._path, self._terms)
+        material = await whole_material(self._tools, self._path, self._terms, name=self._name)
         return MeasureTask(
             tools=self._tools,
             source=self._path,
             clock=material.source.clock,
             source_channels=material.source.channels,
             wav=material.source.wav,
+            raw=material.source.raw,
             declared=material.declared,
             examined=material.examined,
             terms=material.terms,

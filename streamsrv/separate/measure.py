@@ -19,6 +19,7 @@ from streamsrv.media.clock import Clock
 from streamsrv.media.damage import Examined, find_damage_here
 from streamsrv.media.declared import Declared
 from streamsrv.media.loss import Terms
+from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
 from streamsrv.separate.overlap import Moments
@@ -31,7 +32,8 @@ _LAYOUTS = {1: "mono", 2: "stereo"}
 class MeasureTask:
     """The first audio track of `source`, as a model wants it: `sample_rate` in Hz and `channels`, 1 or 2.
 
-    The track itself has the rate of its `clock` and `source_channels`; `wav` is a file as it is meant. All that is
+    The track itself has the rate of its `clock` and `source_channels`; `wav` is a file as it is meant, `raw`
+    its kind where only its name tells. All that is
     `declared` must be there, but for what `terms` tolerate, and `examined` tells what is missing in the middle. Once
     there is a file `stop`, or its folder is gone, it is given up.
     """
@@ -41,6 +43,7 @@ class MeasureTask:
     clock: Clock
     source_channels: int
     wav: Wav | None
+    raw: RawKind | None
     declared: Declared | None
     examined: Examined | None
     terms: Terms
@@ -51,7 +54,7 @@ class MeasureTask:
 
     @property
     def input(self) -> Input:
-        return Input.of_file(self.source, clock=self.clock, wav=self.wav)
+        return Input.of_file(self.source, clock=self.clock, wav=self.wav, raw=self.raw)
 
     def arguments(self) -> list[str]:
         """What ffmpeg is called with, by this pass and by the next one."""

@@ -19,7 +19,7 @@ from streamsrv.separate.model import describe
 from streamsrv.separate.overlap import leads, passes_of
 from streamsrv.separate.schema import Recipe
 from streamsrv.separate.separation import Separation
-from streamsrv.separate.settings import ModelSpec
+from streamsrv.separate.settings import ModelInfo, ModelSpec
 from streamsrv.separate.tracks import INSTRUMENTAL, Mixdown
 from streamsrv.storage.storage import Storage
 from streamsrv.workers.pool import DevicePool, WorkerDied
@@ -81,8 +81,7 @@ class SeparateWork:
             segment_seconds=SEGMENT_SECONDS,
         )
         async with studio.storage.scratch(f"{job.id}.{job.attempt}") as folder:
-            terms = TERMS[recipe.errors]
-            listening = Listening(studio.tools, path, info, terms=terms, max_seconds=studio.max_seconds)
+            listening = _listening(studio, job, path, info)
             measured = await listening.measure(studio.decoders, priority, folder)
             await assignment.report(phase="separating", **measured.facts(info.sample_rate))
             separation = Separation(studio.pool, studio.spec(recipe), info, batch=studio.batch, priority=priority)
@@ -131,6 +130,11 @@ class SeparateWork:
 
 def source_key(job_id: str) -> str:
     return f"{_SOURCES}/{job_id}"
+
+
+def _listening(studio: Studio, job: Job, path: Path, info: ModelInfo) -> Listening:
+    terms = TERMS[Recipe.of(job).errors]
+    return Listening(studio.tools, path, info, name=job.source_name, terms=terms, max_seconds=studio.max_seconds)
 
 
 def _priority(job: Job) -> int:

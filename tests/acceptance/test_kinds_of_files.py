@@ -40,8 +40,17 @@ KINDS: Mapping[str, str] = {
     "xwma.xwma": "-c:a wmav2 -f asf",
     "program.vob": f"{SMALL} -map 1:v -map 0:a -c:v mpeg2video -c:a mp2 -f vob",
     "latm.loas": "-c:a aac -f latm",
+    # Nothing in them tells what they are, but for their names.
+    "call.g722": "-ar 16000 -ac 1 -c:a g722",
+    "call.tco": "-ar 8000 -ac 1 -c:a g723_1 -b:a 6300",
+    "call.al": "-ar 8000 -ac 1 -c:a pcm_alaw -f alaw",
+    "call.ulaw": "-ar 8000 -ac 1 -c:a pcm_mulaw -f mulaw",
+    "prompt.sln16": "-ar 16000 -ac 1 -c:a pcm_s16le -f s16le",
+    "headset.sbc": "-c:a sbc",
+    "headset.msbc": "-ar 16000 -ac 1 -c:a sbc -msbc 1",
+    "game.dfpwm": "-ar 48000 -ac 1 -c:a dfpwm",
 }
-TRIED = ("camera.mxf", "s302m.ts", "real.rm", "yamaha.wav")
+TRIED = ("camera.mxf", "s302m.ts", "real.rm", "yamaha.wav", "call.g722")
 
 
 @pytest.mark.parametrize("name", [*TRIED, *thoroughly(*(name for name in KINDS if name not in TRIED))])
@@ -63,3 +72,24 @@ def test_each_kind_comes_through_every_job(name: str, media_server: Server, medi
     rates = (8000, 16000, 22050, 44100, 48000)
     samples = lengths["extracted"]
     assert any(abs(samples / rate - SECONDS) < TOLERANCE_SECONDS for rate in rates), samples
+
+
+def test_bare_samples_are_refused_in_words(media_server: Server, media_root: Path, tmp_path: Path) -> None:
+    """What has no header and no kind of its own is refused by every job, and words say what to do."""
+    file = media_root / "samples.pcm"
+    subprocess.run([*FFMPEG, "-f", "lavfi", "-i", "anoisesrc=d=2", "-f", "s16le", str(file)], check=True, timeout=60)
+    for way, job in ways(pause).items():
+        answer = job(media_server, file, tmp_path)
+        assert isinstance(answer, tuple), way
+        assert "no header with its sample rate" in answer[1], (way, answer)
+
+
+def test_a_name_doesnt_overrule_what_is_in_a_file(media_server: Server, media_root: Path, tmp_path: Path) -> None:
+    """A WAV that is called otherwise is a WAV."""
+    file = media_root / "song.al"
+    source = ["-f", "lavfi", "-i", "sine=440:duration=2:sample_rate=44100"]
+    subprocess.run([*FFMPEG, *source, "-f", "wav", str(file)], check=True, timeout=60)
+    for way, job in ways(pause).items():
+        answer = job(media_server, file, tmp_path)
+        assert not isinstance(answer, tuple), (way, answer)
+        assert len(answer) == 2 * 44100, way

@@ -9,7 +9,8 @@ import pytest
 from support.spread import thoroughly
 
 from streamsrv.media.ffprobe import probe_arguments
-from streamsrv.media.inputs import DEMUXERS
+from streamsrv.media.inputs import DEMUXERS, RAW_DEMUXERS
+from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 
 OPENED = re.compile(r'open(?:at)?\([^"]*"([^"]+)"')
@@ -32,14 +33,18 @@ MLVI bait.M00
 TRIED = ("wav", "mov", "matroska", "ogg", "rm", "mxf")
 
 
-@pytest.mark.parametrize("name", [*TRIED, *thoroughly(*(name for name in DEMUXERS if name not in TRIED))])
+REST = [name for name in (*DEMUXERS, *RAW_DEMUXERS) if name not in TRIED]
+
+
+@pytest.mark.parametrize("name", [*TRIED, *thoroughly(*REST)])
 def test_a_demuxer_opens_its_input_only(name: str, tools: FfmpegTools, tmp_path: Path) -> None:
     """Neither a file beside it, whatever the input names, nor a connection."""
     (tmp_path / "bait.ts").write_bytes(b"\x47" * 188 * 20)
     (tmp_path / "input.sub").write_bytes(bytes(4096))
     source, trace = tmp_path / "input.idx", tmp_path / "trace"
     source.write_bytes(BAIT.encode() + bytes(range(256)) * 300)
-    argv = probe_arguments(tools.ffprobe, source, demuxer=name, decoders=tools.decoders)
+    hint = {"raw": RawKind(name)} if name in RAW_DEMUXERS else {"demuxer": name}
+    argv = probe_arguments(tools.ffprobe, source, decoders=tools.decoders, **hint)
     traced = ["strace", "-f", "-qq", "-e", "trace=open,openat,socket,connect", "-o", str(trace)]
     subprocess.run([*traced, *argv], check=False, timeout=60, capture_output=True)
     calls = trace.read_text()

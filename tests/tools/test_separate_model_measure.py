@@ -40,6 +40,7 @@ def task(tools: FfmpegTools) -> Callable[..., Awaitable[MeasureTask]]:
             clock=material.source.clock,
             source_channels=material.source.channels,
             wav=None,
+            raw=None,
             declared=material.declared,
             examined=material.examined,
             **settings,

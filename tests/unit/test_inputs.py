@@ -7,13 +7,16 @@ import pytest
 from streamsrv.media.inputs import (
     AUDIO_DECODERS,
     DEMUXERS,
+    RAW_DEMUXERS,
     REFUSED_DECODERS,
     REFUSED_DEMUXERS,
     without_verdict,
 )
 
 
-@pytest.mark.parametrize(("taken", "refused"), [(DEMUXERS, REFUSED_DEMUXERS), (AUDIO_DECODERS, REFUSED_DECODERS)])
+@pytest.mark.parametrize(
+    ("taken", "refused"), [((*DEMUXERS, *RAW_DEMUXERS), REFUSED_DEMUXERS), (AUDIO_DECODERS, REFUSED_DECODERS)]
+)
 def test_there_is_one_verdict_on_each(taken: tuple[str, ...], refused: dict[str, tuple[str, ...]]) -> None:
     """Nothing is named twice, and whatever is refused is so for a reason in words."""
     names = [*taken, *(name for group in refused.values() for name in group)]
@@ -27,7 +30,7 @@ def test_there_is_one_verdict_on_each(taken: tuple[str, ...], refused: dict[str,
 )
 def test_what_opens_more_than_its_input_is_never_taken(name: str) -> None:
     """Playlists, scripts, devices and the net."""
-    assert name not in DEMUXERS
+    assert name not in (*DEMUXERS, *RAW_DEMUXERS)
 
 
 def test_what_nobody_has_decided_on_is_told() -> None:
