@@ -15,11 +15,12 @@ import structlog
 from aiohttp import web
 
 from streamsrv.app import create_app
-from streamsrv.app.separation import separation_devices
+from streamsrv.app.separation import missing_extras, separation_devices
 from streamsrv.config import Config, LogSettings
 from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
+from streamsrv.separate.catalog import NOT_INSTALLED
 from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
 from streamsrv.workers.devices import Device
 
@@ -175,14 +176,17 @@ async def _bind(runner: web.AppRunner, host: str, port: int) -> bool:
 
 
 def _report(tools: FfmpegTools, config: Config, devices: Sequence[Device]) -> None:
+    separates = "separate" not in missing_extras()
     log.info(
         "server_starting",
         data_dir=str(config.server.data_dir.resolve()),
         ffmpeg=tools.version,
         sandboxed=tools.sandboxed,
         jobs_at_a_time=config.jobs.slots,
-        separates_on=[device.name for device in devices],
+        separates_on=[device.name for device in devices] if separates else [],
     )
+    if not separates:
+        log.info("separation_not_installed", detail=f"{NOT_INSTALLED}.")
     for line in tools.shortcomings():
         log.warning("ffmpeg_incomplete", detail=line)
 

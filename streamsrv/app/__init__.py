@@ -14,7 +14,14 @@ from aiohttp import web
 
 from streamsrv.app.extraction import extract_api, extract_work, extraction
 from streamsrv.app.house import House
-from streamsrv.app.separation import callbacks, separate_api, separate_work, separation, serving_api
+from streamsrv.app.separation import (
+    callbacks,
+    missing_extras,
+    separate_api,
+    separate_work,
+    separation,
+    serving_api,
+)
 from streamsrv.app.streams import convert_api, hls_api, hls_work
 from streamsrv.config import Config, shipped
 from streamsrv.jobs.assignment import Work
@@ -49,7 +56,7 @@ def create_app(config: Config, tools: FfmpegTools, devices: Sequence[Device] = (
     }
     runner, convert = _runner(house, works), convert_api(house)
     apis = (
-        Pages(shipped("static")),
+        Pages(shipped("static"), missing=missing_extras()),
         hls_api(house, runner, hls),
         convert,
         extract_api(house, extracting.studio),

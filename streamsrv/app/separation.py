@@ -17,7 +17,7 @@ from streamsrv.outbound.tries import WebhookLimits, webhook_secret
 from streamsrv.outbound.webhooks import Webhooks
 from streamsrv.separate.api import SeparateApi, SeparateLimits
 from streamsrv.separate.callbacks import render_callback
-from streamsrv.separate.catalog import Catalog, knows_gpus, may_download
+from streamsrv.separate.catalog import Catalog, is_installed, knows_gpus, may_download
 from streamsrv.separate.default_model import DefaultModel
 from streamsrv.separate.downloads import TrackFiles
 from streamsrv.separate.intake import Intake
@@ -44,6 +44,11 @@ class Separation:
     catalog: Catalog
     default_model: DefaultModel
     resources: tuple[AbstractAsyncContextManager[Any], ...]
+
+
+def missing_extras() -> list[str]:
+    """Extras of the package that aren't installed; the page leaves out what needs them."""
+    return [] if is_installed() else ["separate"]
 
 
 def separation_devices(config: Config) -> list[Device]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,10 +49,15 @@ class _Page:
 
 
 class Pages:
-    """Serves what lies in `folder`, which is small: each file is kept in memory, and read again once it changed."""
+    """Serves what lies in `folder`, which is small: each file is kept in memory, and read again once it changed.
 
-    def __init__(self, folder: Path) -> None:
+    A line of HTML that says `data-needs="NAME"` is left out where `missing` has that name: nobody is offered what can't
+    be done.
+    """
+
+    def __init__(self, folder: Path, *, missing: Iterable[str] = ()) -> None:
         self._folder = folder.resolve()
+        self._needs = [f'data-needs="{name}"'.encode() for name in missing]
         self._pages: dict[Path, _Page] = {}
 
     def routes(self) -> list[web.RouteDef]:
@@ -82,12 +88,17 @@ class Pages:
             modified_ns = file.stat().st_mtime_ns
             page = self._pages.get(file)
             if page is None or page.modified_ns != modified_ns:
-                body = file.read_bytes()
+                body = self._without_missing(file.read_bytes()) if file.suffix == ".html" else file.read_bytes()
                 page = _Page(modified_ns, body, hashlib.sha256(body).hexdigest()[:32])
                 self._pages[file] = page
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
             raise NotFound from error
         return page
+
+    def _without_missing(self, html: bytes) -> bytes:
+        return b"".join(
+            line for line in html.splitlines(keepends=True) if not any(need in line for need in self._needs)
+        )
 
 
 def _media_type(path: str) -> str:

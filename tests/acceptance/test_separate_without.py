@@ -1,24 +1,24 @@
 """A server that nobody gave the extra `separate`: songs are refused in words of what to do, and all else works."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 from support.server import Server, serving
-from support.songs import WORLD, music
+from support.songs import WITHOUT, music
 from support.sound import decode
 from support.traces.files import below
 from support.wire.upload import Upload
 
-HIDDEN = "torch,demucs,safetensors,yaml,huggingface_hub"
 INSTALL = "by `make serve` or the extra 'separate'"
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    environment = {"PYTHONPATH": str(WORLD), "STREAMSRV_TEST_HIDDEN": HIDDEN}
-    with serving(tmp_path_factory.mktemp("without") / "data", environment=environment) as server:
+    with serving(tmp_path_factory.mktemp("without") / "data", environment=WITHOUT) as server:
         yield server
 
 
@@ -29,6 +29,19 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def files_of(server: Server) -> list[Path]:
     return [path for path in below(server.data_dir / "files") if path.is_file()]
+
+
+def logged(server: Server, event: str) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in server.log.read_text().splitlines() if line.startswith("{")]
+    return [line for line in lines if line["event"] == event]
+
+
+def test_the_log_says_so(server: Server, session_server: Server) -> None:
+    """At the start the log says that separation isn't installed, and what to do, where another names its devices."""
+    (start,), (line,) = logged(server, "server_starting"), logged(server, "separation_not_installed")
+    assert (start["separates_on"], INSTALL in line["detail"]) == ([], True)
+    assert logged(session_server, "server_starting")[0]["separates_on"] != []
+    assert logged(session_server, "separation_not_installed") == []
 
 
 def test_a_song_is_refused_before_it_is_sent(server: Server, file: Path) -> None:

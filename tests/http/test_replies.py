@@ -587,6 +587,20 @@ class TestPages:
         async with client.get("/static/app.js") as reply:
             await problem_of(reply, 404, "not-found")
 
+    async def test_what_is_missing(self, folder: Path) -> None:
+        """Lines of HTML that need what isn't there are left out, and a browser that has them is told that it is new."""
+        (folder / "index.html").write_text('<p>\n<a data-needs="one">1</a>\n<a data-needs="two">2</a>\n</p>\n')
+        seen = []
+        for missing in ((), ("two",)):
+            app = web.Application()
+            app.router.add_routes(Pages(folder, missing=missing).routes())
+            async with served(app) as client, client.get("/") as reply:
+                seen.append((await reply.text(), reply.headers["ETag"]))
+        (whole, tag), (less, other_tag) = seen
+        assert whole == (folder / "index.html").read_text()
+        assert less == '<p>\n<a data-needs="one">1</a>\n</p>\n'
+        assert tag != other_tag
+
     @pytest.mark.parametrize(
         "path",
         [

@@ -26,6 +26,8 @@ SECONDS_VARIABLE = "STREAMSRV_TEST_WINDOW_SECONDS"
 TESTS = Path(__file__).parent.parent
 # Its sitecustomize changes the world of a process as variables say.
 WORLD = TESTS / "support" / "world"
+# Variables of a server that nobody gave the extra `separate`.
+WITHOUT = {"PYTHONPATH": str(WORLD), "STREAMSRV_TEST_HIDDEN": "torch,demucs,safetensors,yaml,huggingface_hub"}
 
 
 class SlowModel(HTDemucs):
