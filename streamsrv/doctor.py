@@ -13,7 +13,7 @@ from streamsrv.app.separation import model_catalog
 from streamsrv.config import Config, shipped
 from streamsrv.errors import Problem
 from streamsrv.media.tools import find_tools
-from streamsrv.separate.catalog import Entry
+from streamsrv.separate.catalog import NOT_INSTALLED, Entry, is_installed
 from streamsrv.separate.choice import PREFERRED, Choice, choose
 from streamsrv.server import CannotStart, check_devices, check_outbound
 
@@ -130,6 +130,11 @@ def _examine_separation(config: Config) -> list[Finding]:
         findings = [(True, f"Songs are separated on {names}.")]
     except CannotStart as error:
         findings = [(False, str(error))]
+    if not is_installed():  # which is good: all the rest works
+        return [
+            *(finding for finding in findings if not finding[0]),
+            (True, f"Songs aren't separated: {NOT_INSTALLED}."),
+        ]
     entries = model_catalog(config).models()
     return [*findings, _examine_model(choose(settings.model, entries, is_coming=IS_TO_COME), entries)]
 

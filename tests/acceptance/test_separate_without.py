@@ -1,13 +1,16 @@
 """A server that nobody gave the extra `separate`: songs are refused in words of what to do, and all else works."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
-from support.server import Server, serving
+from support.server import Server, free_port, serving
 from support.songs import WITHOUT, music
 from support.sound import decode
 from support.traces.files import below
@@ -42,6 +45,18 @@ def test_the_log_says_so(server: Server, session_server: Server) -> None:
     assert (start["separates_on"], INSTALL in line["detail"]) == ([], True)
     assert logged(session_server, "server_starting")[0]["separates_on"] != []
     assert logged(session_server, "separation_not_installed") == []
+
+
+def test_doctor_says_so(tmp_path: Path) -> None:
+    """It is no fault, since all the rest works: doctor says it, and how to add it, and names no device."""
+    argv = [sys.executable, "-m", "streamsrv", "doctor", "--data-dir", str(tmp_path)]
+    variables = {**os.environ, **WITHOUT, "STREAMSRV_SERVER__PORTS": str(free_port())}
+    done = subprocess.run(argv, env=variables, capture_output=True, check=False, text=True, timeout=60)
+    assert done.returncode == 0, done.stdout
+    about = [line for line in done.stdout.splitlines() if "ong" in line or "odel" in line]
+    assert len(about) == 1
+    assert about[0].startswith("ok   Songs aren't separated: Demucs isn't installed")
+    assert INSTALL in about[0]
 
 
 def test_a_song_is_refused_before_it_is_sent(server: Server, file: Path) -> None:
