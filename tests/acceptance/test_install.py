@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import sysconfig
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import requests
-from support.checkout import ROOT, kept_files
+from support.checkout import ROOT, copy_kept
 from support.deadline import until
 from support.server import free_port
 
@@ -33,10 +32,7 @@ def run(*argv: str | Path) -> None:
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of a fresh environment where the wheel is installed; other packages are borrowed from this one."""
     folder = tmp_path_factory.mktemp("install")
-    for file in kept_files(*SOURCES):
-        target = folder / "sources" / file.relative_to(ROOT)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(file, target)
+    copy_kept(folder / "sources", *SOURCES)
     pip = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
     run(*pip, "wheel", "--no-build-isolation", "--no-deps", "--wheel-dir", folder / "wheels", folder / "sources")
     run(sys.executable, "-m", "venv", "--without-pip", folder / "venv")
@@ -103,16 +99,6 @@ def test_wheel_brings_the_built_in_model(python: Path, tmp_path: Path) -> None:
     for name in (file.name, f"{file.stem}.md"):
         ours = ROOT / "streamsrv" / "separate" / "built_in" / name
         assert (file.parent / name).read_bytes() == ours.read_bytes()
-
-
-def test_the_image_sees_what_it_is_made_of() -> None:
-    """What the Dockerfile copies is in the checkout, and .dockerignore, which hides all else, shows it."""
-    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
-    copied = {name for sources in copies for name in sources.split()}
-    rules = (ROOT / ".dockerignore").read_text().splitlines()
-    assert "*" in rules
-    assert {rule.removeprefix("!") for rule in rules if rule.startswith("!")} == copied
-    assert [name for name in copied if not (ROOT / name).exists()] == []
 
 
 def test_installed_server_obeys_variables(python: Path, tmp_path: Path) -> None:

@@ -17,3 +17,11 @@ def kept_files(*below: str) -> list[Path]:
     argv = [git, "ls-files", "-z", "--cached", "--others", "--exclude-standard", *below]
     listed = subprocess.run(argv, cwd=ROOT, capture_output=True, check=True, text=True).stdout
     return [ROOT / name for name in listed.split("\0") if name and (ROOT / name).is_file()]
+
+
+def copy_kept(folder: Path, *below: str) -> None:
+    """Copy these files and folders, as they are in the checkout, into a folder."""
+    for file in kept_files(*below):
+        target = folder / file.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(file, target)
