@@ -1,6 +1,7 @@
 """Python reads this when a process begins that has this folder on its path, and so do all of its children.
 
 STREAMSRV_TEST_EXAMPLE_PORT: example.com is on this machine, on that port, whatever port is asked for.
+STREAMSRV_TEST_MOVED_PORT: as 8080:10123; who connects to the first of these ports gets to the second one.
 STREAMSRV_TEST_HIDDEN: packages, with commas between them, that aren't installed.
 """
 
@@ -31,6 +32,15 @@ def move_example(port: int) -> None:
     BaseSelectorEventLoop.sock_connect = connect_here  # type: ignore[assignment, method-assign]
 
 
+def move_port(port: int, to: int) -> None:
+    connect = socket.socket.connect
+
+    def connect_there(sock: socket.socket, address: Any) -> None:
+        connect(sock, (address[0], to, *address[2:]) if address[1:2] == (port,) else address)
+
+    socket.socket.connect = connect_there  # type: ignore[assignment, method-assign]
+
+
 class Hiding(PathFinder):
     """Finds what Python finds, but for what is hidden."""
 
@@ -43,6 +53,8 @@ class Hiding(PathFinder):
 
 if os.environ.get("STREAMSRV_TEST_EXAMPLE_PORT"):
     move_example(int(os.environ["STREAMSRV_TEST_EXAMPLE_PORT"]))
+if os.environ.get("STREAMSRV_TEST_MOVED_PORT"):
+    move_port(*map(int, os.environ["STREAMSRV_TEST_MOVED_PORT"].split(":")))
 if os.environ.get("STREAMSRV_TEST_HIDDEN"):
     Hiding.names = tuple(os.environ["STREAMSRV_TEST_HIDDEN"].split(","))
     sys.meta_path[sys.meta_path.index(PathFinder)] = Hiding
