@@ -13,8 +13,8 @@ from streamsrv.app.separation import model_catalog
 from streamsrv.config import Config, shipped
 from streamsrv.errors import Problem
 from streamsrv.media.tools import find_tools
-from streamsrv.separate.catalog import NOT_INSTALLED, Entry, is_installed
-from streamsrv.separate.choice import PREFERRED, Choice, choose
+from streamsrv.separate.catalog import NOT_INSTALLED, Entry, hub_silence, is_installed
+from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose
 from streamsrv.server import CannotStart, check_devices, check_outbound
 
 # What is with that model where nobody knows of a server that fetches it.
@@ -136,7 +136,20 @@ def _examine_separation(config: Config) -> list[Finding]:
             (True, f"Songs aren't separated: {NOT_INSTALLED}."),
         ]
     entries = model_catalog(config).models()
-    return [*findings, _examine_model(choose(settings.model, entries, is_coming=IS_TO_COME), entries)]
+    choice = choose(settings.model, entries, is_coming=IS_TO_COME)
+    return [*findings, _examine_model(choice, entries), *_examine_hub(settings.model, entries)]
+
+
+def _examine_hub(wanted: str, entries: Sequence[Entry]) -> list[Finding]:
+    """Can the model be fetched that is wanted and isn't here? Without it songs get the built-in one, if any will do."""
+    name = PREFERRED if wanted == AUTO else wanted
+    entry = next((entry for entry in entries if entry.name == name), None)
+    if entry is None or entry.state != "needs download":
+        return []
+    silence = hub_silence()
+    if silence is None:
+        return [(True, f"The hub that has {entry.name} answers.")]
+    return [(wanted == AUTO, f"{entry.name} can't be downloaded now: {silence}.")]
 
 
 def _examine_model(choice: Choice, entries: Sequence[Entry]) -> Finding:

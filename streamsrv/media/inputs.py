@@ -29,6 +29,9 @@ DEMUXERS = _names(
 # Nothing in these files tells what they are; they are taken where the name's suffix does (`raw`).
 RAW_DEMUXERS = _names("alaw dfpwm g722 g723_1 g729 mulaw sbc sln")
 
+# So are these, which large foreign libraries read, and only where a sandbox stands.
+FOREIGN_DEMUXERS = ("libopenmpt",)
+
 # Decoders that inputs may open: sound only. Video decoders stay closed, even while probing.
 AUDIO_DECODERS = _names(
     """
@@ -98,7 +101,7 @@ REFUSED_DEMUXERS: Mapping[str, tuple[str, ...]] = {
     ),
     "Another demuxer reads the same.": ("asf_o", "live_flv", "mpegtsraw"),
     "It is protected (DRM).": ("aa",),
-    "A large foreign library reads it.": ("codec2", "libgme", "libopenmpt"),
+    "A large foreign library reads it.": ("codec2", "libgme"),
 }
 REFUSED_DECODERS: Mapping[str, tuple[str, ...]] = {
     "It makes sound of its own.": ("comfortnoise", "wavesynth"),
@@ -109,7 +112,7 @@ REFUSED_DECODERS: Mapping[str, tuple[str, ...]] = {
 
 def without_verdict(demuxers: Iterable[str], decoders: Iterable[str]) -> tuple[list[str], list[str]]:
     """Those of an ffmpeg's demuxers and decoders of sound on which nobody has decided. Pure."""
-    known_demuxers = {*DEMUXERS, *RAW_DEMUXERS, *chain(*REFUSED_DEMUXERS.values())}
+    known_demuxers = {*DEMUXERS, *RAW_DEMUXERS, *FOREIGN_DEMUXERS, *chain(*REFUSED_DEMUXERS.values())}
     known_decoders = {*AUDIO_DECODERS, *chain(*REFUSED_DECODERS.values())}
     return sorted({*demuxers} - known_demuxers), sorted({*decoders} - known_decoders)
 

@@ -11,7 +11,7 @@ from streamsrv.errors import UnusableFile
 from streamsrv.media.child import Finished
 from streamsrv.media.clock import Clock, late_seconds_of
 from streamsrv.media.ffprobe import describe_arguments, measure_arguments, probe_arguments
-from streamsrv.media.raw import RawKind, headerless_words, is_told, raw_kind
+from streamsrv.media.raw import RawKind, headerless_words, is_told, kind_here, raw_kind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
 
@@ -109,10 +109,11 @@ async def look_into(
 
     Raises UnusableFile.
     """
-    result, raw = await tools.run(argv, readable=(path,)), raw_kind(name)
+    result = await tools.run(argv, readable=(path,))
     found = _found(result)
-    if raw is not None and (found is None or not is_told(int(found.report.get("format", {}).get("probe_score", 0)))):
-        found = _found(await tools.run(raw_argv, readable=(path,)), raw)
+    if found is None or not is_told(int(found.report.get("format", {}).get("probe_score", 0))):
+        raw = kind_here(name, sandboxed=tools.sandboxed)
+        found = found if raw is None else _found(await tools.run(raw_argv, readable=(path,)), raw)
     if found is None:
         raise UnusableFile(headerless_words(name) or words_for(result.stderr))
     return found

@@ -4,13 +4,19 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from streamsrv.errors import UnusableFile
+
 
 @dataclass(frozen=True, slots=True)
 class RawKind:
-    """What ffmpeg's `demuxer` reads; of bare samples it must be told `sample_rate`, in Hz."""
+    """What ffmpeg's `demuxer` reads; of bare samples it must be told `sample_rate`, in Hz.
+
+    `is_foreign`: a large library of others reads it, and only where a sandbox walls that in.
+    """
 
     demuxer: str
     sample_rate: int | None = None
+    is_foreign: bool = False
 
     @property
     def options(self) -> dict[str, str]:
@@ -19,6 +25,8 @@ class RawKind:
         return {"f": self.demuxer, **rate}
 
 
+# Of trackers' modules the common ones; their libraries are rarely looked at, and their bytes are programs for them.
+_MODULES = ("669", "far", "it", "med", "mod", "mptm", "mtm", "okt", "ptm", "s3m", "stm", "ult", "umx", "xm")
 # Telephones' kinds have the telephone's rate.
 _TELEPHONE_HZ = 8000
 _ALAW, _MULAW = RawKind("alaw", _TELEPHONE_HZ), RawKind("mulaw", _TELEPHONE_HZ)
@@ -45,6 +53,7 @@ _KINDS: Mapping[str, RawKind] = {
     "sln": RawKind("sln", _TELEPHONE_HZ),
     **{f"sln{rate}": RawKind("sln", rate * 1000) for rate in (8, 12, 16, 24, 32, 48, 96, 192)},
     "sln44": RawKind("sln", 44100),
+    **dict.fromkeys(_MODULES, RawKind("libopenmpt", is_foreign=True)),
 }
 # Suffixes of bare samples of any rate, depth and order.
 _BARE = re.compile(r"raw|pcm|[suf](8|16|24|32|64)(le|be)?|aptx(hd|_hd)?|g726(le)?")
@@ -59,6 +68,14 @@ _BARE_WORDS = (
 def raw_kind(name: str) -> RawKind | None:
     """The kind that a file's name stands for, if its bytes don't tell."""
     return _KINDS.get(_suffix(name))
+
+
+def kind_here(name: str, *, sandboxed: bool) -> RawKind | None:
+    """The same, where it may be read. Raises UnusableFile where it may not for want of a sandbox."""
+    kind = raw_kind(name)
+    if kind is not None and kind.is_foreign and not sandboxed:
+        raise UnusableFile("Modules of trackers are read only where decoders are walled in, which they aren't here.")
+    return kind
 
 
 def is_told(score: int) -> bool:

@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import structlog
+
 from streamsrv.errors import NotInstalled
+
+log = structlog.get_logger()
 
 State = Literal["available", "needs download", "missing"]
 
@@ -30,6 +34,7 @@ _ABOUT_BUILT_IN = (
 _BUILT_IN_FOLDER = Path(__file__).resolve().parent / "built_in"
 # Demucs's home at its hub, as its cache has it.
 _HUB_FOLDER = "models--adefossez--{}"
+_HUB_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +85,19 @@ def says_offline(environment: Mapping[str, str] = os.environ) -> bool:
     """As huggingface_hub reads them."""
     said = environment.get("HF_HUB_OFFLINE") or environment.get("TRANSFORMERS_OFFLINE") or ""
     return said.upper() in {"1", "ON", "YES", "TRUE"}
+
+
+def hub_silence() -> str | None:
+    """Why nothing can be fetched from Demucs's hub now, in words; None where it answers. Blocks for some seconds."""
+    # It takes half a second to import, and goes by the proxies that its downloads go by.
+    from huggingface_hub import constants, get_session  # noqa: PLC0415
+
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_HUB_SECONDS)
+    except Exception as error:  # of its client's many kinds
+        log.info("hub_silent", reason=repr(error))
+        return f"{constants.ENDPOINT} doesn't answer"
+    return None
 
 
 class Catalog:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from support.odd_files import module
 from support.server import Server
 from support.sound import FFMPEG
 from support.spread import thoroughly
@@ -93,3 +94,13 @@ def test_a_name_doesnt_overrule_what_is_in_a_file(media_server: Server, media_ro
         answer = job(media_server, file, tmp_path)
         assert not isinstance(answer, tuple), (way, answer)
         assert len(answer) == 2 * 44100, way
+
+
+def test_a_module_comes_through_every_job(media_server: Server, media_root: Path, tmp_path: Path) -> None:
+    """A tune of a tracker is played once, where decoders are walled in."""
+    file = media_root / "tune.mod"
+    file.write_bytes(module())
+    for way, job in ways(pause).items():
+        answer = job(media_server, file, tmp_path)
+        assert not isinstance(answer, tuple), (way, answer)
+        assert len(answer) / 48000 == pytest.approx(7.7, abs=0.2), way

@@ -1,13 +1,16 @@
 """What the command line says of models, devices and the secret of callbacks."""
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support import commands
 from support.commands import Done
 from support.models import tiny_repo
+from support.neighbours.answering import Answer, answering
 
 EX_CONFIG = 78
+NOWHERE = "http://127.0.0.1:1"
 
 
 @pytest.fixture(scope="module")
@@ -15,9 +18,11 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_repo(tmp_path_factory.mktemp("models"))
 
 
-def run(*words: str, cache: Path | None = None, online: bool = False, **settings: str) -> Done:
+def run(*words: str, cache: Path | None = None, online: bool = False, hub: str = NOWHERE, **settings: str) -> Done:
     variables = {
         "HF_HUB_OFFLINE": str(int(not online)),
+        "HF_ENDPOINT": hub,
+        "no_proxy": "127.0.0.1",
         **{f"STREAMSRV_{name}": value for name, value in settings.items()},
     }
     if cache is not None:
@@ -98,6 +103,18 @@ class TestDoctor:
         assert "python -m streamsrv models pull htdemucs" in done.stdout
         done = run("doctor", "--data-dir", str(tmp_path), cache=tmp_path, online=True)
         assert "htdemucs isn't here yet, and the server downloads it when it starts" in done.stdout
+        assert f"ok   htdemucs can't be downloaded now: {NOWHERE} doesn't answer." in done.stdout
+
+    def test_the_hub(self, tmp_path: Path) -> None:
+        """A model that is yet to be downloaded can be, if its hub answers, whatever it says; else that is BAD."""
+        look = partial(
+            run, "doctor", "--data-dir", str(tmp_path), cache=tmp_path, online=True, SEPARATE__MODEL="htdemucs"
+        )
+        done = look()
+        assert f"BAD  htdemucs can't be downloaded now: {NOWHERE} doesn't answer." in done.stdout
+        with answering(lambda _asked: Answer(404)) as address:
+            done = look(hub=address)
+        assert "ok   The hub that has htdemucs answers." in done.stdout
 
     def test_insisting(self, tmp_path: Path) -> None:
         """Where htdemucs is asked for by name the built-in one is no answer: that it isn't here is BAD."""

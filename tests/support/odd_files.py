@@ -92,3 +92,19 @@ def dff(seconds: float, *, channels: int = 2, rate: int = 64 * RATE) -> bytes:
     return chunk(
         b"FRM8", b"DSD " + chunk(b"FVER", bytes.fromhex("01050000")) + chunk(b"PROP", properties) + chunk(b"DSD ", data)
     )
+
+
+def module(rows: int = 64) -> bytes:
+    """A tune of ProTracker's: a pattern of so many rows, each 0.12 s, with a square wave at each eighth."""
+    wave = b"".join(struct.pack("b", 80 if number // 16 % 2 else -80) for number in range(4096))
+    head = b"square".ljust(20, b"\0")
+    for number in range(31):
+        is_first = number == 0
+        shape = struct.pack(">HBBHH", is_first * len(wave) // 2, 0, is_first * 64, 0, len(wave) // 2 if is_first else 1)
+        head += b"sample".ljust(22, b"\0") + shape
+    pattern = bytearray(1024)
+    for row in range(0, rows, 8):
+        pattern[row * 16 : row * 16 + 4] = (428).to_bytes(2) + b"\x10\0"
+    if rows < 64:
+        pattern[rows * 16 - 2 : rows * 16] = b"\x0d\0"  # the pattern ends here
+    return head + bytes([1, 127]) + bytes(128) + b"M.K." + bytes(pattern) + wave

@@ -9,7 +9,7 @@ import pytest
 from support.spread import thoroughly
 
 from streamsrv.media.ffprobe import probe_arguments
-from streamsrv.media.inputs import DEMUXERS, RAW_DEMUXERS
+from streamsrv.media.inputs import DEMUXERS, FOREIGN_DEMUXERS, RAW_DEMUXERS
 from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 
@@ -33,7 +33,8 @@ MLVI bait.M00
 TRIED = ("wav", "mov", "matroska", "ogg", "rm", "mxf")
 
 
-REST = [name for name in (*DEMUXERS, *RAW_DEMUXERS) if name not in TRIED]
+BY_NAME = (*RAW_DEMUXERS, *FOREIGN_DEMUXERS)
+REST = [name for name in (*DEMUXERS, *BY_NAME) if name not in TRIED]
 
 
 @pytest.mark.parametrize("name", [*TRIED, *thoroughly(*REST)])
@@ -43,7 +44,7 @@ def test_a_demuxer_opens_its_input_only(name: str, tools: FfmpegTools, tmp_path:
     (tmp_path / "input.sub").write_bytes(bytes(4096))
     source, trace = tmp_path / "input.idx", tmp_path / "trace"
     source.write_bytes(BAIT.encode() + bytes(range(256)) * 300)
-    hint = {"raw": RawKind(name)} if name in RAW_DEMUXERS else {"demuxer": name}
+    hint = {"raw": RawKind(name)} if name in BY_NAME else {"demuxer": name}
     argv = probe_arguments(tools.ffprobe, source, decoders=tools.decoders, **hint)
     traced = ["strace", "-f", "-qq", "-e", "trace=open,openat,socket,connect", "-o", str(trace)]
     subprocess.run([*traced, *argv], check=False, timeout=60, capture_output=True)

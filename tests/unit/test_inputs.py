@@ -7,6 +7,7 @@ import pytest
 from streamsrv.media.inputs import (
     AUDIO_DECODERS,
     DEMUXERS,
+    FOREIGN_DEMUXERS,
     RAW_DEMUXERS,
     REFUSED_DECODERS,
     REFUSED_DEMUXERS,
@@ -15,7 +16,8 @@ from streamsrv.media.inputs import (
 
 
 @pytest.mark.parametrize(
-    ("taken", "refused"), [((*DEMUXERS, *RAW_DEMUXERS), REFUSED_DEMUXERS), (AUDIO_DECODERS, REFUSED_DECODERS)]
+    ("taken", "refused"),
+    [((*DEMUXERS, *RAW_DEMUXERS, *FOREIGN_DEMUXERS), REFUSED_DEMUXERS), (AUDIO_DECODERS, REFUSED_DECODERS)],
 )
 def test_there_is_one_verdict_on_each(taken: tuple[str, ...], refused: dict[str, tuple[str, ...]]) -> None:
     """Nothing is named twice, and whatever is refused is so for a reason in words."""
