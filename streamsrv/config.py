@@ -52,6 +52,16 @@ class Section(BaseModel):
         return [item.strip() for item in value.split(",") if item.strip()]
 
 
+class SlottedSection(Section):
+    """A table of work of which so much goes on at the same time."""
+
+    concurrency: int = Field(ge=0)
+
+    @property
+    def slots(self) -> int:
+        return _or_cores(self.concurrency)
+
+
 class ServerSettings(Section):
     hosts: Annotated[list[Host], NoDecode, Field(min_length=1)]
     ports: Annotated[list[Port], NoDecode, Field(min_length=1)]
@@ -95,17 +105,12 @@ class LimitSettings(Section):
     download_idle_seconds: float = Field(gt=0)
 
 
-class JobSettings(Section):
-    concurrency: int = Field(ge=0)
+class JobSettings(SlottedSection):
     ageing_seconds: float = Field(gt=0)
     max_attempts: int = Field(ge=1)
     max_restarts: int = Field(ge=0)
     lease_seconds: float = Field(gt=0)
     retention_days: float = Field(ge=0)
-
-    @property
-    def slots(self) -> int:
-        return _or_cores(self.concurrency)
 
 
 class HlsSettings(Section):
@@ -114,19 +119,13 @@ class HlsSettings(Section):
     cache_bytes: int = Field(ge=0)
 
 
-class ConvertSettings(Section):
-    concurrency: int = Field(ge=0)
+class ConvertSettings(SlottedSection):
     live_uploads: int = Field(ge=0)
     max_requests: int = Field(ge=1)
 
-    @property
-    def slots(self) -> int:
-        return _or_cores(self.concurrency)
 
-
-class ExtractSettings(Section):
+class ExtractSettings(SlottedSection):
     media_roots: Annotated[list[Path], NoDecode]
-    concurrency: int = Field(ge=0)
     segment_seconds: float = Field(ge=0.1, le=3600)
     max_clips: int = Field(ge=1, le=10_000)
     max_requests: int = Field(ge=1)
@@ -136,10 +135,6 @@ class ExtractSettings(Section):
     clips_bytes: int = Field(gt=0)
     results_bytes: int = Field(gt=0)
     retention_days: float = Field(ge=0)
-
-    @property
-    def slots(self) -> int:
-        return _or_cores(self.concurrency)
 
     @field_validator("media_roots")
     @classmethod
