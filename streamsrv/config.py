@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 _MIN_SECRET = 16
+_NAME = re.compile(r"\*|[A-Za-z0-9._-]+", re.ASCII)
 # A host by name or address, and a port.
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?", re.ASCII)
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -67,6 +68,7 @@ class ServerSettings(Section):
     ports: Annotated[list[Port], NoDecode, Field(min_length=1)]
     data_dir: Path
     public_url: str
+    hosts_allowed: Annotated[list[str], NoDecode]
     secret: str
     allowed_origins: Annotated[list[str], NoDecode]
     shutdown_seconds: float = Field(ge=0)
@@ -80,6 +82,13 @@ class ServerSettings(Section):
                 " with nothing behind the host and its port: the page can't live below a path"
             )
         return url.rstrip("/")
+
+    @field_validator("hosts_allowed")
+    @classmethod
+    def take_names(cls, hosts: list[str]) -> list[str]:
+        if not all(map(_NAME.fullmatch, hosts)):
+            raise ValueError('Hosts are names alone, without http:// and port, e.g. audio.example.org; "*" is all')
+        return hosts
 
     @field_validator("secret")
     @classmethod

@@ -70,6 +70,12 @@ class RefusedAddress(BadRequest):
     """The server fetches nothing from that address."""
 
 
+class ForeignPage(Problem):
+    """A page of another origin may not do that."""
+
+    status = 403
+
+
 class NotFound(Problem):
     """There is no such thing here."""
 
@@ -128,6 +134,12 @@ class RangeNotSatisfiable(Problem):
     """The file doesn't reach as far as the range that was asked for."""
 
     status = 416
+
+
+class Misdirected(Problem):
+    """The server doesn't go by that name."""
+
+    status = 421
 
 
 class UnusableFile(Problem):

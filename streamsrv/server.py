@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TextIO, cast
 
@@ -157,9 +158,9 @@ async def _listen(runner: web.AppRunner, config: Config) -> None:
         listening = [host for host in config.server.hosts if await _bind(runner, host, port)]
         if not listening:
             raise CannotStart(f"None of the addresses {', '.join(config.server.hosts)} can be used with port {port}.")
-    for address in runner.addresses:
-        host = f"[{address[0]}]" if ":" in address[0] else address[0]
-        log.info("listening", url=f"http://{host}:{address[1]}/")
+    for host, port, *_ in runner.addresses:
+        shown = "localhost" if ip_address(host).is_unspecified else f"[{host}]" if ":" in host else host
+        log.info("listening", url=f"http://{shown}:{port}/", address=host)
 
 
 async def _bind(runner: web.AppRunner, host: str, port: int) -> bool:

@@ -4,6 +4,7 @@
 """
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
@@ -23,7 +24,7 @@ from streamsrv.app.separation import (
     serving_api,
 )
 from streamsrv.app.streams import convert_api, hls_api, hls_work
-from streamsrv.config import Config, shipped
+from streamsrv.config import Config, ServerSettings, shipped
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.runner import Runner
@@ -31,6 +32,7 @@ from streamsrv.media.child import end_strays
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.web.cors import allow_origins
 from streamsrv.web.events import close_events_at_shutdown
+from streamsrv.web.foreign_pages import Callers, refuse_foreign_pages
 from streamsrv.web.health import health
 from streamsrv.web.methods import answer_options
 from streamsrv.web.pages import Pages
@@ -76,7 +78,7 @@ def create_app(config: Config, tools: FfmpegTools, devices: Sequence[Device] = (
         _open(runner),
         _open(convert.lifetime()),
     ]
-    return _application(routes, lifetimes, config.server.allowed_origins)
+    return _application(routes, lifetimes, config.server)
 
 
 def _house_lifetimes(house: House) -> list[Lifetime]:
@@ -92,17 +94,28 @@ def _house_lifetimes(house: House) -> list[Lifetime]:
 
 
 def _application(
-    routes: Sequence[web.AbstractRouteDef], lifetimes: Sequence[Lifetime], origins: Sequence[str]
+    routes: Sequence[web.AbstractRouteDef], lifetimes: Sequence[Lifetime], server: ServerSettings
 ) -> web.Application:
     app = web.Application()
     name_requests(app)
     answer_problems(app)
+    refuse_foreign_pages(app, _callers(server))
     answer_options(app)
     close_events_at_shutdown(app)
     app.router.add_routes(routes)
-    allow_origins(app, origins)
+    allow_origins(app, server.allowed_origins)
     app.cleanup_ctx.extend(lifetimes)
     return app
+
+
+def _callers(server: ServerSettings) -> Callers:
+    return Callers.of(
+        hosts=server.hosts,
+        also=server.hosts_allowed,
+        machine=socket.gethostname(),
+        public_url=server.public_url,
+        origins=server.allowed_origins,
+    )
 
 
 def _runner(house: House, works: Mapping[JobKind, Work]) -> Runner:

@@ -18,6 +18,7 @@ from streamsrv.separate.schema import has_segments
 from streamsrv.separate.songs import HASH, Songs
 from streamsrv.storage.storage import Storage
 from streamsrv.web.downloads import safe_name, send_file, while_connected
+from streamsrv.web.foreign_pages import refuse_foreign_change
 from streamsrv.web.requests import read_query
 from streamsrv.web.responses import bytes_reply, json_reply
 from streamsrv.web.segments import HotFiles
@@ -64,7 +65,7 @@ class ServingApi:
             web.get(f"/apiv1/archive/{HASH}.zip", self.archive, allow_head=False),
             web.delete(f"/apiv1/remove/{HASH}/{_TRACK}{_SUFFIX}", self.remove_track),
             # Not safe, as a GET should be (RFC 9110 section 9.2.1), but so it is documented.
-            web.get(f"/apiv1/remove/{HASH}/{_TRACK}{_SUFFIX}", self.remove_track, allow_head=False),
+            web.get(f"/apiv1/remove/{HASH}/{_TRACK}{_SUFFIX}", self.remove_track_by_get, allow_head=False),
             web.get(f"/apiv1/stems/{HASH}/{_TRACK}/{_JOB}/{_SEGMENT}", self.segment),
             web.get(f"/apiv1/stems/{HASH}/{_TRACK}/index.m3u8", self.track_playlist),
             web.get(f"/apiv1/stems/{HASH}/master.m3u8", self.master_playlist),
@@ -119,6 +120,11 @@ class ServingApi:
         return json_reply(
             {"hash": job.options["song"], "track": request.match_info["track"], "reason": "Track removed"}
         )
+
+    async def remove_track_by_get(self, request: web.Request) -> web.Response:
+        """The same, but not for a link or a picture on somebody's page."""
+        refuse_foreign_change(request)
+        return await self.remove_track(request)
 
     async def master_playlist(self, request: web.Request) -> web.Response:
         """All tracks as renditions of one presentation."""

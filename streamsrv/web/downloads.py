@@ -54,7 +54,6 @@ async def send_file(
             hdrs.CONTENT_DISPOSITION: content_disposition(name),
             hdrs.ACCEPT_RANGES: "none",
             hdrs.CACHE_CONTROL: "no-store",
-            "X-Content-Type-Options": "nosniff",
             X_REQUEST_ID: request_id(request),
             **(further or {}),
         }

@@ -24,7 +24,7 @@ CLIENT_GONE = 499
 
 _GOOD_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 # A host name or address with an optional port. What else a client puts there must not come back in our URLs.
-_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
+HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?")
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _SHOWN_CHARACTERS = 40
 
@@ -52,7 +52,7 @@ def public_origin(request: web.BaseRequest, public_url: str) -> str:
     if public_url:
         return public_url.rstrip("/")
     host = request.host
-    if not _HOST.fullmatch(host):
+    if not HOST.fullmatch(host):
         raise BadRequest("The Host header isn't a host name with an optional port.")
     return f"{request.scheme}://{host}"
 

@@ -28,13 +28,12 @@ async def send_stored(
     Raises, before anything is sent, NotFound where there is no such file, RangeNotSatisfiable, and
     HTTPPreconditionFailed where If-Match names another file; else what `send_bytes` raises.
     """
-    headers = {
+    headers: dict[str, str] = {
         hdrs.ETAG: f'"{etag}"',
         hdrs.CACHE_CONTROL: cache_control,
         hdrs.CONTENT_TYPE: media_type,
         hdrs.CONTENT_DISPOSITION: "inline" if name is None else content_disposition(name, "inline"),
         hdrs.ACCEPT_RANGES: "bytes",
-        "X-Content-Type-Options": "nosniff",
         X_REQUEST_ID: request_id(request),
     }
     try:

@@ -562,8 +562,7 @@ class TestPages:
         async with client.get(path) as reply:
             assert (reply.status, await reply.text()) == (200, text)
         assert reply.headers["Content-Type"] == media_type
-        assert reply.headers["X-Content-Type-Options"] == "nosniff"
-        assert reply.headers["Referrer-Policy"] == "no-referrer"
+        assert reply.headers["Referrer-Policy"] == "same-origin"
         policy = reply.headers["Content-Security-Policy"].split("; ")
         assert policy[:3] == ["default-src 'self'", "media-src 'self' blob:", "worker-src 'self' blob:"]
         assert not any("unsafe" in rule for rule in policy)

@@ -120,7 +120,6 @@ class TestWhole:
             "Accept-Ranges": "bytes",
             "Cache-Control": "immutable",
             "Etag": '"v1"',
-            "X-Content-Type-Options": "nosniff",
             "Server": reply.headers["Server"],
         }
 

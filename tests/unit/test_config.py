@@ -21,6 +21,10 @@ from streamsrv.config import load_config
         ('[server]\npublic_url = "https://x.org/audio"', "below a path"),
         ('[server]\npublic_url = "https://me:secret@x.org"', "public_url"),
         ('[server]\npublic_url = "https://x.org?a=b"', "public_url"),
+        ('[server]\nhosts_allowed = ["http://x.org"]', "names alone"),
+        ('[server]\nhosts_allowed = ["x.org:8080"]', "names alone"),
+        ('[server]\nhosts_allowed = ["*.x.org"]', "names alone"),
+        ('[server]\nhosts_allowed = [""]', "names alone"),
         ("[server", "Expected"),
     ],
 )
@@ -36,6 +40,13 @@ def test_what_cant_be_used_is_refused(tmp_path: Path, text: str, words: str) -> 
 def test_a_public_url_is_where_browsers_find_the_server(url: str) -> None:
     """By name or address, with or without a port."""
     assert load_config(flags={"server": {"public_url": url}}).server.public_url == url.rstrip("/")
+
+
+def test_hosts_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names, in a variable with commas, or all of them."""
+    for text, hosts in {"": [], "x.org, Nas.lan": ["x.org", "Nas.lan"], "*": ["*"]}.items():
+        monkeypatch.setenv("STREAMSRV_SERVER__HOSTS_ALLOWED", text)
+        assert load_config().server.hosts_allowed == hosts
 
 
 def test_a_value_in_place_of_a_section_is_refused_as_a_variable_too(monkeypatch: pytest.MonkeyPatch) -> None:
