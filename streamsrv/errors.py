@@ -142,6 +142,12 @@ class Misdirected(Problem):
     status = 421
 
 
+class HeadTooLarge(Problem):
+    """The head of the request has a line that is too long."""
+
+    status = 431
+
+
 class UnusableFile(Problem):
     """The file isn't sound that can be read."""
 

@@ -22,6 +22,7 @@ from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.separate.catalog import NOT_INSTALLED
+from streamsrv.web.connections import Runner
 from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
 from streamsrv.workers.devices import Device
 
@@ -120,7 +121,7 @@ async def serve(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    runner = web.AppRunner(
+    runner = Runner(
         _build(config, tools, devices),
         access_log=None,
         keepalive_timeout=_KEEPALIVE_SECONDS,

@@ -1,8 +1,8 @@
 """HTTP, as every feature needs it and none should write again.
 
-A request comes in: `requests` gives it an id and a line in the log, `problems` stands around the handler and
-turns whatever it raises into `application/problem+json`, `foreign_pages` keeps other people's web pages out, `methods`
-tells which ones an address takes, and `cors` lets pages of allowed origins read the reply.
+A request comes in by one of the `connections`: `requests` gives it an id and a line in the log, `problems` stands
+around the handler and turns whatever it raises into `application/problem+json`, `foreign_pages` keeps other people's
+web pages out, `methods` tells which ones an address takes, and `cors` lets pages of allowed origins read the reply.
 A form with a file goes through `uploads`, which `multipart` takes apart, byte for byte into a sink, without ever being
 in memory; `admission` says how many may come at the same time. A request in JSON becomes a model in `json_body`.
 `names` asks what was meant where an option is misspelt.

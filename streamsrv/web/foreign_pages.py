@@ -24,6 +24,8 @@ _SEC_FETCH_DEST = istr("Sec-Fetch-Dest")
 _RESOURCE_POLICY = istr("Cross-Origin-Resource-Policy")
 _CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 _VARY = f"{hdrs.REFERER}, {_SEC_FETCH_SITE}"
+# For replies to what is no request, of which nobody knows who sent it.
+ISOLATED = {_CONTENT_TYPE_OPTIONS: "nosniff", _RESOURCE_POLICY: "same-origin"}
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _ANY = "*"

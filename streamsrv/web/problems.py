@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 from aiohttp import hdrs, web
+from aiohttp.http import HttpProcessingError
 from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
@@ -94,7 +95,7 @@ def _translate(error: Exception) -> Problem | web.HTTPException:
         return error
     if means_full_disk(error):
         return DiskFull()
-    if isinstance(error, web.RequestPayloadError):
+    if isinstance(error, web.RequestPayloadError | HttpProcessingError):  # the latter by aiohttp's parser in Python
         return BadRequest("The request's body is malformed.")
     return InternalError()
 

@@ -1,11 +1,13 @@
 """Whatever is sent instead of a song: a clear refusal or a Failed job with words, and nothing is left of it."""
 
+import json
 import re
 import struct
 import subprocess
 import time
 import wave
 from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -17,9 +19,10 @@ from support.deadline import until
 from support.server import Server, serving
 from support.sound import FFMPEG, decode, tone
 from support.traces.files import files_of
+from support.traces.log import no_fault_logged
 from support.traces.tidy import assert_tidy
-from support.wire.messages import BOUNDARY, FORM_TYPE, Reply, closed, file_part, new_id, text_part
-from support.wire.upload import ask
+from support.wire.messages import BOUNDARY, FORM_TYPE, Reply, closed, file_part, new_id, request_head, text_part
+from support.wire.upload import ask, connect
 
 SUBMIT = "/v1/stream/transcode"
 OPTIONS = text_part("codec", "mp3")
@@ -338,6 +341,20 @@ def test_a_taken_name_is_409_and_free_after_a_failure(server: Server, tmp_path: 
     assert (taken.status, taken.document["type"]) == (409, "/problems/conflict")
     job = server.ended(job_id)
     assert (job["status"], job["source_name"]) == ("Completed", "song.wav")
+
+
+@pytest.mark.parametrize("last", ["Connection: close", "Connection: keep-alive"])
+def test_a_form_that_is_longer_than_it_says(server: Server, tmp_path: Path, last: str) -> None:
+    """The form that came whole is taken; what stands behind it is in no job and in no log."""
+    body = closed(OPTIONS, file_part("song.wav", tone(tmp_path / "song.wav", seconds=1).read_bytes()))
+    with no_fault_logged(server), connect(server.url) as link:
+        link.sendall(request_head("POST", SUBMIT, len(body), last) + body + b"of somebody's file\r\n" * 20_000)
+        reply = HTTPResponse(link, method="POST")
+        reply.begin()
+        job_id = json.loads(reply.read())["job_id"]
+    assert reply.status == 200
+    assert server.ended(job_id)["status"] == "Completed"
+    assert "of somebody's file" not in server.log.read_text()
 
 
 def test_the_server_is_well_after_all_that(server: Server, tmp_path: Path) -> None:
