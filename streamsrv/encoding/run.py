@@ -74,6 +74,7 @@ class EncoderRun:
             self.tools,
             source.examined,
             outcome,
+            declared=source.declared,
             max_seconds=self.max_seconds,
             end_seconds=source.cut.end_seconds,
         )

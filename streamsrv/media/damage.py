@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO
 
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.declared import xing_header
+from streamsrv.media.declared import Declared, xing_header
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.ffprobe import frames_arguments
 from streamsrv.media.ogg import count_pages
@@ -32,6 +32,7 @@ _SEARCHED_BYTES = 1 << 16
 _LONGEST_FRAME_BYTES = 1441
 _MOST_TAGS = 8
 _MOST_GAPS = 10_000
+_LONGER_SECONDS = 0.5
 # In less than that frames may be found by chance, in what is none.
 _RUN_SECONDS = 0.25
 
@@ -70,18 +71,20 @@ async def find_damage(
     examined: Examined | None,
     outcome: Outcome,
     *,
+    declared: Declared | None,
     max_seconds: float,
     end_seconds: float | None = None,
 ) -> Damage:
     """How much is missing in the middle of what was decoded with that outcome, up to `end_seconds` if it was cut.
 
-    Nothing where nobody complained.
+    Nothing where nobody complained, and there isn't more than was `declared`: so it is where files were joined.
     """
     if examined is None:
         return NO_DAMAGE
     if examined.format_name == "ogg" and (lost := await _lost_pages(examined.path, outcome)).seconds:
         return lost
-    if not outcome.complainers:
+    is_longer = declared is not None and outcome.heard_seconds > declared.seconds + _LONGER_SECONDS
+    if not outcome.complainers and not is_longer:
         return NO_DAMAGE
     walk = FrameWalk(
         examined.format_name,
@@ -97,9 +100,16 @@ async def find_damage(
     return await asyncio.to_thread(walk.damage, examined.path)
 
 
-def find_damage_here(tools: FfmpegTools, examined: Examined | None, outcome: Outcome, *, max_seconds: float) -> Damage:
+def find_damage_here(
+    tools: FfmpegTools,
+    examined: Examined | None,
+    outcome: Outcome,
+    *,
+    declared: Declared | None,
+    max_seconds: float,
+) -> Damage:
     """The same for those who may block, and have no event loop."""
-    return asyncio.run(find_damage(tools, examined, outcome, max_seconds=max_seconds))
+    return asyncio.run(find_damage(tools, examined, outcome, declared=declared, max_seconds=max_seconds))
 
 
 async def _lost_pages(path: Path, outcome: Outcome) -> Damage:
