@@ -131,6 +131,7 @@ class TestDelivery:
             unknown = requests.post(f"{server.url}/apiv1/song/{name}/callbacks/msg_0", timeout=30)
             assert unknown.status_code == 404
 
+    @pytest.mark.thorough
     def test_failed_song(self, repo: Path, song: Path, tmp_path: Path) -> None:
         """Who asked for a song that can't be separated is told so, with the reason."""
         with Receiver(200).serving() as receiver, serving(tmp_path / "data", environment=environment(repo)) as server:

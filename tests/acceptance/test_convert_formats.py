@@ -128,7 +128,7 @@ SONGS: Mapping[str, Song] = {
 CHANNELS = {"mono": 1, "stereo": 2, "3.0": 3, "2.1": 3, "quad": 4, "4.0": 4, "5.0": 5, "5.1": 6, "6.1": 7, "7.1": 8}
 Case = tuple[str, str]
 # Each song goes into one format, and each format is made of three songs at least.
-SOME: Sequence[Case] = spread({name: song.targets for name, song in SONGS.items()}, in_column=3)
+SOME: Sequence[Case] = spread({name: song.targets for name, song in SONGS.items()}, in_column=2)
 REST: Sequence[Case] = [
     (name, target) for name in SONGS for target in SONGS[name].targets if (name, target) not in SOME
 ]

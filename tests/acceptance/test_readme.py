@@ -26,6 +26,7 @@ from support.reader import Reader, at_home
 from support.server import Server, free_port, serving
 from support.songs import RATE, WORLD, get_song, music
 from support.sound import FFMPEG, decode
+from support.spread import thoroughly
 
 BLOCKS = read_blocks(ROOT / "README.md")
 # Each block is run or read as its language says, or its reason stands here, by its heading.
@@ -93,6 +94,10 @@ def repo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+SECTIONS = [name for name in dict.fromkeys(each.section for each in BLOCKS) if blocks_to_run(name) and name != PACKAGE]
+QUICK = "Convert by curl"
+
+
 @pytest.fixture(scope="module")
 def server(
     tmp_path_factory: pytest.TempPathFactory, example: tuple[Callbacks, int], media: Path, repo: Path
@@ -134,9 +139,7 @@ def test_each_block_has_a_verdict() -> None:
     assert Counter(map(kind, without)) == Counter(NOT_RUN.keys())
 
 
-@pytest.mark.parametrize(
-    "section", [name for name in dict.fromkeys(b.section for b in BLOCKS) if blocks_to_run(name) and name != PACKAGE]
-)
+@pytest.mark.parametrize("section", [QUICK, *thoroughly(*(name for name in SECTIONS if name != QUICK))])
 def test_examples_run_to_their_end(reader: Reader, section: str) -> None:
     """Each command of a section ends well, one after the other, says what README shows, and what it saves is sound."""
     theirs = set(reader.folder.iterdir())

@@ -293,7 +293,16 @@ SONG_FIELDS = [
     *("hash", "song_name", "status", "phase", "progress", "error", "created_at", "started_at", "completed_at"),
     *("queue_position", "eta_seconds", "priority", "model", "model_reason", "overlap", "shifts", "precision"),
     "devices",
-    *("duration_seconds", "sample_rate", "segment_seconds", "revision", "master_url", "archive_url", "tracks"),
+    *(
+        "duration_seconds",
+        "lost_seconds",
+        "sample_rate",
+        "segment_seconds",
+        "revision",
+        "master_url",
+        "archive_url",
+        "tracks",
+    ),
     "callbacks",
 ]
 TRACK_FIELDS = ["name", "is_mix", "playlist_url", "mp3_url", "flac_url", "wav_url", "clipped_samples", "removed"]

@@ -146,6 +146,7 @@ async def test_songs_wait_for_their_turn(visit, song, unique: str) -> None:
     await visit.state(f"{unique} a", "cancelled")
 
 
+@pytest.mark.thorough
 async def test_a_reload_loses_nothing(visit, song, unique: str) -> None:
     """What is being separated and what is ready are there again after a reload, and go on."""
     await send(visit, song("a", seconds=2))

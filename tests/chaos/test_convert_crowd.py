@@ -55,7 +55,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("environment", "encoders", "places"), [({}, (os.cpu_count() or 1) + 4, 64), *thoroughly((FEW, 4, 16))]
+    ("environment", "encoders", "places"), thoroughly(({}, (os.cpu_count() or 1) + 4, 64), (FEW, 4, 16))
 )
 def test_hundred_clients_at_once(
     environment: Mapping[str, str], encoders: int, places: int, data_dir: Path, sources: list[Path], song: Path

@@ -151,6 +151,7 @@ def test_a_killed_ffmpeg_is_our_own_fault(
     remove(server, song)
 
 
+@pytest.mark.thorough
 def test_a_song_survives_kills_before_its_first_segment(
     tmp_path: Path, songs: list[Path], undisturbed: list[Made]
 ) -> None:

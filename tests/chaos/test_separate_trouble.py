@@ -305,6 +305,7 @@ def test_a_disk_that_is_full(small_disk: Path, tmp_path: Path, short: Path) -> N
         assert served(server, done) == had
 
 
+@pytest.mark.thorough
 def test_a_long_song_takes_no_more_memory(server: Server, tmp_path: Path) -> None:
     """Minutes of sound pass through the server and its workers without staying there."""
     sent = send_song(server, tone(tmp_path / "long.flac", seconds=LONG_SECONDS), model="tiny")
