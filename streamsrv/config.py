@@ -125,6 +125,7 @@ class JobSettings(SlottedSection):
 class HlsSettings(Section):
     segment_seconds: int = Field(ge=1, le=60)
     live_uploads: int = Field(ge=0)
+    max_requests: int = Field(ge=1)
     cache_bytes: int = Field(ge=0)
 
 

@@ -31,6 +31,7 @@ def hls_api(house: House, runner: Runner, work: HlsWork) -> HlsApi:
         tools=house.ffmpeg,
         hot=house.hot,
         limits=house.upload_limits(),
+        admission=Admission(house.config.hls.max_requests, what="uploads", retry_seconds=RETRY_SECONDS),
         slots=house.config.jobs.slots,
         public_url=house.config.server.public_url,
     )

@@ -118,7 +118,7 @@ class Conversion:
         await spool.append(data)
         if self._may_start and form is not None and spool.appended >= HEAD_BYTES:
             self._may_start = False
-            container = sniff(await spool.head(HEAD_BYTES))
+            container = await asyncio.to_thread(sniff, await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable and not self._workshop.slots.live.locked():
                 await self._workshop.slots.live.acquire()
                 self._live = self._tasks.create_task(self._convert_growing(spool, form))

@@ -12,6 +12,7 @@ from streamsrv.media.declared import Declared
 from streamsrv.media.feed import Piece, feed_of
 from streamsrv.media.loss import STRICT, Terms
 from streamsrv.media.material import Material
+from streamsrv.media.memory import MOST_BYTES
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +20,8 @@ class EncoderSource:
     """One input of one encoder. `feed`, if any, goes to its standard input.
 
     All that is `declared` of the `cut` must be decoded, but for what `terms` tolerate, and no more than `most_samples`
-    if the header is right. `examined` is the file, which tells what is missing in its middle.
+    if the header is right. `examined` is the file, which tells what is missing in its middle. The encoder
+    may have `memory_bytes`.
     """
 
     input: Input
@@ -30,6 +32,7 @@ class EncoderSource:
     cut: Cut = WHOLE
     examined: Examined | None = None
     terms: Terms = STRICT
+    memory_bytes: int = MOST_BYTES
 
     @classmethod
     def of_material(cls, material: Material, cut: Cut = WHOLE) -> Self:
@@ -43,6 +46,7 @@ class EncoderSource:
             cut=cut,
             examined=material.examined,
             terms=material.terms,
+            memory_bytes=material.memory_bytes,
         )
 
     @classmethod

@@ -5,7 +5,7 @@ counts as soon as it is there under its name, so a first segment doesn't wait fo
 interrupted decode has left isn't written again.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from streamsrv.errors import InternalError, SourceChanged, UnusableFile
@@ -19,10 +19,8 @@ from streamsrv.media.damage import Damage, find_damage_here
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.film import Film, Track
 from streamsrv.media.loss import Terms, check_loss
+from streamsrv.media.memory import decoding_memory
 from streamsrv.media.tools import FfmpegTools
-
-# The resampler keeps all silence that goes in at one place: half an hour of 5.1 takes so much.
-_MEMORY_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +51,17 @@ class ClipTask:
     def input(self) -> Input:
         track = self.track
         return Input.of_file(self.source, clock=track.clock, is_float=track.is_float, wav=track.wav, raw=self.film.raw)
+
+    @property
+    def memory_bytes(self) -> int:
+        """What may be taken to decode it."""
+        return decoding_memory(
+            self.identity.size,
+            format_name=self.film.format_name,
+            seconds=self.film.duration_seconds,
+            sample_rate=self.track.sample_rate,
+            channels=self.track.channels,
+        )
 
     def arguments(self) -> list[str]:
         """What ffmpeg is called with."""
@@ -86,7 +95,7 @@ def decode_clip(task: ClipTask) -> Ended:
     """
     _check_source(task)
     track, source, argv = task.track, task.input, task.arguments()
-    limits = replace(ChildLimits.for_sound(task.max_seconds), memory_bytes=_MEMORY_BYTES)
+    limits = ChildLimits.for_sound(task.max_seconds, memory_bytes=task.memory_bytes)
     written_bytes = 0
     with running_ffmpeg(task.tools, argv, readable=(task.source,), feed=source.parts, limits=limits) as child:
         number, is_examined = 0, False

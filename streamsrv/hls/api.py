@@ -24,6 +24,7 @@ from streamsrv.media.formats import MEDIA_TYPES
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spools
 from streamsrv.storage.storage import Storage
+from streamsrv.web.admission import Admission
 from streamsrv.web.events import last_event_id, send_events
 from streamsrv.web.requests import public_origin, read_query
 from streamsrv.web.responses import bytes_reply, json_reply
@@ -53,6 +54,7 @@ class HlsApi:
         tools: FfmpegTools,
         hot: HotFiles,
         limits: UploadLimits,
+        admission: Admission,
         slots: int,
         public_url: str,
     ) -> None:
@@ -65,6 +67,7 @@ class HlsApi:
         self._hot = hot
         self._playlists = Playlists(store, hot)
         self._limits = limits
+        self._admission = admission
         self._slots = slots
         self._public_url = public_url
         self._arriving: defaultdict[str, set[Intake]] = defaultdict(set)  # several may name one id; one gets it
@@ -100,7 +103,8 @@ class HlsApi:
             tools=self._tools,
             now=time.time(),
         )
-        job = await self._receive(request, intake)
+        with self._admission.place():
+            job = await self._receive(request, intake)
         return json_reply(
             {"job_id": job.id, "status": "queued", "message": "Job submitted successfully"},
             headers={"Location": f"{origin}/v1/stream/job/{job.id}"},

@@ -85,7 +85,7 @@ class Intake:
         await spool.append(data)
         if self._may_start and spool.appended >= HEAD_BYTES:
             self._may_start = False
-            container = sniff(await spool.head(HEAD_BYTES))
+            container = await asyncio.to_thread(sniff, await spool.head(HEAD_BYTES))
             if container is not None and container.pipeable:
                 await self._runner.start_upload(self.job_id)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from streamsrv.errors import InternalError
+from streamsrv.media.memory import MOST_BYTES
 
 _PR_SET_PDEATHSIG = 1
 _STACK_BYTES = 8 << 20
@@ -30,12 +31,12 @@ class ChildLimits:
     cpu_seconds: int = 6 * 3600
     file_bytes: int = 1 << 40
     open_files: int = 256
-    memory_bytes: int = 2 << 30
+    memory_bytes: int = MOST_BYTES
 
     @classmethod
-    def for_sound(cls, max_seconds: float, file_bytes: int | None = None) -> Self:
+    def for_sound(cls, max_seconds: float, file_bytes: int | None = None, *, memory_bytes: int = MOST_BYTES) -> Self:
         """What decoding and encoding so much sound may take: never more time than it lasts."""
-        limits = cls(cpu_seconds=60 + int(max_seconds))
+        limits = cls(cpu_seconds=60 + int(max_seconds), memory_bytes=memory_bytes)
         return limits if file_bytes is None else replace(limits, file_bytes=file_bytes)
 
 
@@ -46,12 +47,15 @@ class Finished:
     stderr: str
 
 
-async def run_to_end(argv: Sequence[str], most_seconds: float = QUICK_SECONDS) -> Finished:
+async def run_to_end(
+    argv: Sequence[str], most_seconds: float = QUICK_SECONDS, memory_bytes: int = MOST_BYTES
+) -> Finished:
     """Run a program that says little, such as ffprobe. InternalError when it takes more than `most_seconds`.
 
     Half of them may be processor time.
     """
-    process = await spawn(argv, ChildLimits(cpu_seconds=int(most_seconds / 2)), folder=None, feeding=False)
+    limits = ChildLimits(cpu_seconds=int(most_seconds / 2), memory_bytes=memory_bytes)
+    process = await spawn(argv, limits, folder=None, feeding=False)
     assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - they were opened as pipes
     try:
         async with asyncio.timeout(most_seconds):
@@ -142,6 +146,7 @@ def _prepare_child(parent: int, limits: ChildLimits) -> None:
     if os.getppid() != parent:
         os._exit(1)  # the server died before the line above took effect
     os.nice(5)  # encoders yield to the server that feeds them
+    _offer_to_the_kernel()
     for kind, most in (
         (resource.RLIMIT_CPU, limits.cpu_seconds),
         (resource.RLIMIT_FSIZE, limits.file_bytes),
@@ -153,6 +158,14 @@ def _prepare_child(parent: int, limits: ChildLimits) -> None:
         hard = resource.getrlimit(kind)[1]
         limit = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(kind, (limit, limit))
+
+
+def _offer_to_the_kernel() -> None:
+    """Where a machine has no memory left, the kernel is to take this child, and not the server."""
+    with suppress(OSError):  # where there is no /proc nobody asks
+        mark = os.open("/proc/self/oom_score_adj", os.O_WRONLY)
+        os.write(mark, b"1000")
+        os.close(mark)
 
 
 def kill_group(process: asyncio.subprocess.Process) -> None:

@@ -5,6 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 _KEPT_BYTES = 64
+# All that is asked for of chunks before the sound. Others may be there, each with a name of its own.
+_KEPT = (b"fmt ", b"ds64", b"desc")
+# Programs write some dozens. Beyond that nobody looks for a promise, and ffmpeg plays what there is.
+_MOST_CHUNKS = 1000
 # How WAVs begin: as they always did, with large sizes, with large numbers' bytes first.
 WAVES = (b"RIFF", b"RF64", b"BW64", b"RIFX")
 
@@ -33,7 +37,7 @@ _CAF = _Shape(8, 4, 8, "big", 1)
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """`known`: the first bytes of each chunk before the sound, numbers in `order`.
+    """`known`: the first bytes of the chunks before the sound that describe it, numbers in `order`.
 
     The sound lies at `offset`. Its `size` is as it stands there, which may be no promise; None where it says unknown.
     """
@@ -53,19 +57,22 @@ def is_chunked(head: bytes) -> bool:
 
 
 def read_chunks(head: bytes) -> Chunks | None:
-    """Walk to the sound; None in a file of another kind, and where `head` ends before it."""
+    """Walk to the sound; None in a file of another kind, where `head` ends before it, and behind 1000 chunks."""
     shape = _shape(head)
     if shape is None:
         return None
     known: dict[bytes, bytes] = {}
     offset = shape.first
-    while offset + shape.head_bytes <= len(head):
+    for _ in range(_MOST_CHUNKS):
+        if offset + shape.head_bytes > len(head):
+            break
         name = head[offset : offset + 4]
         size = int.from_bytes(head[offset + shape.name_bytes : offset + shape.head_bytes], shape.order)
         body = offset + shape.head_bytes
         if name == b"data":
             return Chunks(known, body, _stated(size, shape, known), shape.order)
-        known[name] = head[body : body + min(size, _KEPT_BYTES)]
+        if name in _KEPT:
+            known[name] = head[body : body + min(size, _KEPT_BYTES)]
         length = max(size, shape.head_bytes) if shape.counts_itself else size + shape.head_bytes
         offset += length + -length % shape.padding
     return None

@@ -16,6 +16,7 @@ from streamsrv.media.child import ChildLimits
 from streamsrv.media.declared import Declared, xing_header
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.ffprobe import frames_arguments
+from streamsrv.media.memory import probe_memory
 from streamsrv.media.ogg import count_pages
 from streamsrv.media.raw import RawKind
 from streamsrv.media.sniff import id3_length
@@ -95,7 +96,8 @@ async def find_damage(
     argv = frames_arguments(
         tools.ffprobe, examined.path, track=examined.track, raw=examined.raw, decoders=tools.decoders
     )
-    limits = ChildLimits.for_sound(max_seconds)
+    file_bytes = await asyncio.to_thread(lambda: examined.path.stat().st_size)
+    limits = ChildLimits.for_sound(max_seconds, memory_bytes=probe_memory(file_bytes))
     await tools.read_through(argv, walk.read, readable=(examined.path,), limits=limits)
     return await asyncio.to_thread(walk.damage, examined.path)
 

@@ -12,7 +12,7 @@ from streamsrv.media.damage import Examined
 from streamsrv.media.declared import Declared, declared_bytes, declared_length, declared_wav
 from streamsrv.media.ffprobe import film_arguments
 from streamsrv.media.loss import Terms, check_size
-from streamsrv.media.material import look
+from streamsrv.media.material import Looked, look
 from streamsrv.media.probe import depth_bits_of, fault_of, is_float, look_into, seconds_of, track_seconds
 from streamsrv.media.raw import RawKind, raw_kind
 from streamsrv.media.tools import FfmpegTools
@@ -73,20 +73,21 @@ async def probe_film(tools: FfmpegTools, path: Path, *, name: str = "") -> Film:
 
     Where the header says nothing the suffix of its `name` may tell.
     """
-    head, size, wav = await asyncio.to_thread(look, path)
-    if wav is not None:
-        return _film_of_wav(wav, head, size)
+    looked = await asyncio.to_thread(look, path)
+    if looked.wav is not None:
+        return _film_of_wav(looked.wav, looked)
     argv = partial(film_arguments, tools.ffprobe, path, decoders=tools.decoders)
     found = await look_into(tools, path, argv(), argv(raw=raw_kind(name)), name=name)
-    film = replace(read_film(found.report, head, size, estimated=found.is_estimated), raw=found.raw)
+    film = await asyncio.to_thread(read_film, found.report, looked.head, looked.size, estimated=found.is_estimated)
+    film = replace(film, raw=found.raw)
     if film.tracks and all(track.fault for track in film.tracks):
         raise UnusableFile(film.tracks[0].fault)
     return film
 
 
-def _film_of_wav(wav: Wav, head: bytes, size: int) -> Film:
+def _film_of_wav(wav: Wav, looked: Looked) -> Film:
     kind = wav.kind
-    plain = declared_length(head, "wav", None, size)
+    plain = declared_length(looked.head, "wav", None, looked.size)
     track = Track(
         number=0,
         codec=kind.codec,
@@ -99,7 +100,8 @@ def _film_of_wav(wav: Wav, head: bytes, size: int) -> Film:
         is_float=kind.is_float,
         wav=wav,
     )
-    return Film(wav.seconds, (track,), format_name="wav", promised_bytes=declared_bytes(head), actual_bytes=size)
+    promised, actual = looked.promised_bytes, looked.size
+    return Film(wav.seconds, (track,), format_name="wav", promised_bytes=promised, actual_bytes=actual)
 
 
 def read_film(

@@ -12,7 +12,9 @@ from streamsrv.media.arguments import Input
 from streamsrv.media.chunks import is_chunked, read_chunks
 from streamsrv.media.damage import Examined
 from streamsrv.media.declared import Declared, declared, declared_bytes, xing_header
+from streamsrv.media.inputs import Container
 from streamsrv.media.loss import STRICT, Terms, check_size
+from streamsrv.media.memory import decoding_memory
 from streamsrv.media.probe import Source, probe
 from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
 from streamsrv.media.tools import FfmpegTools
@@ -43,7 +45,9 @@ class Growing(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A whole file, by its path in `input`, or a growing one, through `feed`; `promised_bytes`: the size it states.
+    """A whole file of `file_bytes`, by its path in `input`, or a growing one, through `feed`.
+
+    `promised_bytes`: the size it states.
 
     `path` is where what is there by now can be looked into. Should more than `most_samples` be decoded, the header that
     says where the sound ends is wrong, and only the whole file tells. `terms`: may some of it be missing?
@@ -57,6 +61,19 @@ class Material:
     most_samples: int | None = None
     feed: AsyncIterator[bytes] | None = None
     terms: Terms = STRICT
+    file_bytes: int | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """What may be taken to decode it."""
+        source = self.source
+        return decoding_memory(
+            self.file_bytes,
+            format_name=source.format_name,
+            seconds=source.duration_seconds,
+            sample_rate=source.sample_rate,
+            channels=source.channels,
+        )
 
     @property
     def examined(self) -> Examined | None:
@@ -72,12 +89,12 @@ class Material:
 
 async def whole_material(tools: FfmpegTools, path: Path, terms: Terms = STRICT, *, name: str = "") -> Material:
     """Look into a file that is all there; its `name` may tell what its bytes don't. Raises UnusableFile."""
-    head, size, wav = await asyncio.to_thread(look, path)
-    terms = check_size(declared_bytes(head), size, terms)
+    looked = await asyncio.to_thread(look, path)
+    terms, wav = check_size(looked.promised_bytes, looked.size, terms), looked.wav
     source = Source.of_wav(wav) if wav is not None else await probe(tools, path, name=name)
-    promise = declared(head, source, size)
+    promise = await asyncio.to_thread(declared, looked.head, source, looked.size)
     source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=wav, raw=source.raw)
-    return Material(source_input, path, source, promise, declared_bytes(head), terms=terms)
+    return Material(source_input, path, source, promise, looked.promised_bytes, terms=terms, file_bytes=looked.size)
 
 
 async def growing_material(tools: FfmpegTools, file: Growing, folder: Path, terms: Terms = STRICT) -> Material:
@@ -87,11 +104,11 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path, term
     if tag_bytes:
         head = await file.head(HEAD_BYTES, tag_bytes)
     for count in _HEADER_BYTES[:-1]:
-        if is_whole_head(head, count):
+        if await asyncio.to_thread(is_whole_head, head, count):
             break
         head = await file.head(4 * count)
-    container = sniff(head)
-    if container is None or not container.pipeable or mended_head(head) is not None:
+    container = await asyncio.to_thread(_pipeable, head)
+    if container is None:
         raise InternalError("This container can't be decoded while it arrives.")
     # The file's own name may go to storage when it is complete; this one stays as long as it is read.
     link = folder / "source"
@@ -103,8 +120,14 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path, term
     # Half a frame of MPEG-1 more is still the decoder's own delay.
     most = xing.samples + xing.padding + _DELAY_SAMPLES if xing is not None and xing.trimmed else None
     source_input = Input(demuxer=container.demuxer, clock=source.clock, is_float=source.is_float, end_sample=end)
-    promise, size = declared(head, source), declared_bytes(head)
+    promise, size = await asyncio.to_thread(lambda: (declared(head, source), declared_bytes(head)))
     return Material(source_input, link, source, promise, size, most, file.chunks(), terms)
+
+
+def _pipeable(head: bytes) -> Container | None:
+    """The container, if it can be decoded from a pipe as it is."""
+    container = sniff(head)
+    return container if container is not None and container.pipeable and mended_head(head) is None else None
 
 
 async def check_whole(tools: FfmpegTools, material: Material) -> None:
@@ -113,10 +136,8 @@ async def check_whole(tools: FfmpegTools, material: Material) -> None:
     Raises InternalError where only the whole file tells, and UnusableFile.
     """
     source = material.source
-    if source.format_name == "wav":
-        _, _, wav = await asyncio.to_thread(look, material.path)
-        if wav is not None:
-            raise InternalError("This WAV has its sound in several places.")
+    if source.format_name == "wav" and (await asyncio.to_thread(look, material.path)).wav is not None:
+        raise InternalError("This WAV has its sound in several places.")
     if source.format_name.startswith(_SEVERAL_TRACKS):
         whole = await probe(tools, material.path)
         if whole.late_seconds != source.late_seconds:
@@ -143,8 +164,18 @@ def is_whole_head(head: bytes, count: int) -> bool:
     return len(head) < count or not is_chunked(head) or read_chunks(head) is not None
 
 
-def look(path: Path) -> tuple[bytes, int, Wav | None]:
-    """The same as `read_head`, and a WAV as it is meant where that isn't plain. Raises UnusableFile. Blocks."""
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A file's `head`, as `read_head` gives it, and its size; the one that it states, if any; a WAV as it is meant."""
+
+    head: bytes
+    size: int
+    promised_bytes: int | None
+    wav: Wav | None
+
+
+def look(path: Path) -> Looked:
+    """Read a file's first bytes, and a WAV as it is meant where that isn't plain. Raises UnusableFile. Blocks."""
     head, size = read_head(path)
     with path.open("rb") as file:
 
@@ -152,7 +183,7 @@ def look(path: Path) -> tuple[bytes, int, Wav | None]:
             file.seek(offset)
             return file.read(count)
 
-        return head, size, mended(head, size, read)
+        return Looked(head, size, declared_bytes(head), mended(head, size, read))
 
 
 def read_head(path: Path) -> tuple[bytes, int]:

@@ -1,5 +1,6 @@
 """Ask ffprobe what a file holds, behind the same whitelists as every other input."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _WORDS = (
     ("Format not on whitelist", "This is a playlist, a script, a picture or something else that isn't sound."),
     ("DRM protected stream", _IS_PROTECTED),
     ("Could not open codec", "The sound is of a kind that isn't taken here."),
+    ("Cannot allocate memory", "Looking into this file takes too much memory."),
     ("End of file", "The file ends before any sound begins."),
 )
 
@@ -109,11 +111,11 @@ async def look_into(
 
     Raises UnusableFile.
     """
-    result = await tools.run(argv, readable=(path,))
-    found = _found(result)
+    result = await tools.look(argv, path)
+    found = await asyncio.to_thread(_found, result)
     if found is None or not is_told(int(found.report.get("format", {}).get("probe_score", 0))):
         raw = kind_here(name, sandboxed=tools.sandboxed)
-        found = found if raw is None else _found(await tools.run(raw_argv, readable=(path,)), raw)
+        found = found if raw is None else await asyncio.to_thread(_found, await tools.look(raw_argv, path), raw)
     if found is None:
         raise UnusableFile(headerless_words(name) or words_for(result.stderr))
     return found
@@ -130,12 +132,10 @@ async def describe(tools: FfmpegTools, path: Path, *, demuxer: str | None = None
 
     From a pipe tags that stand behind the sound aren't seen. Raises UnusableFile.
     """
-    result = await tools.run(
-        describe_arguments(tools.ffprobe, path, demuxer=demuxer, decoders=tools.decoders), readable=(path,)
-    )
+    result = await tools.look(describe_arguments(tools.ffprobe, path, demuxer=demuxer, decoders=tools.decoders), path)
     if result.returncode != 0:
         raise UnusableFile(words_for(result.stderr))
-    return json.loads(result.stdout)
+    return await asyncio.to_thread(json.loads, result.stdout)
 
 
 @dataclass(frozen=True, slots=True)

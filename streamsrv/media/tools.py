@@ -1,10 +1,12 @@
 """The ffmpeg of this machine: where it is, what it can do, and whether it can be confined."""
 
+import asyncio
+import os
 import re
 import shutil
 import signal
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
@@ -12,12 +14,30 @@ from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.child import QUICK_SECONDS, ChildLimits, Finished, run_through, run_to_end
 from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.inputs import without_verdict
+from streamsrv.media.memory import MOST_BYTES, probe_memory
 from streamsrv.media.sandbox import confine
 from streamsrv.tasks import all_of, both
 
 _SIGNALLED = 128
+_MORE_PLACES = 2
 # It is the first that has channel layouts by name for raw samples, and the one before lacks movie_timescale.
 _OLDEST = (5, 1)
+
+
+class Places:
+    """So many children at a time. In another process it begins anew."""
+
+    def __init__(self) -> None:
+        self._places = asyncio.Semaphore((os.cpu_count() or 1) + _MORE_PLACES)
+
+    async def __aenter__(self) -> None:
+        await self._places.acquire()
+
+    async def __aexit__(self, *_: object) -> None:
+        self._places.release()
+
+    def __reduce__(self) -> tuple[type["Places"], tuple[()]]:
+        return Places, ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +45,8 @@ class FfmpegTools:
     """The programs of this machine. `encoders`, `decoders` (comma-separated): what ffmpeg was built with.
 
     `without_verdict` are those of its demuxers and decoders that `inputs` knows nothing of. `home` is the data folder
-    of the server that they work for; by it the next server knows those that were left.
+    of the server that they work for; by it the next server knows those that were left. `places`: so many may be looking
+    into files of strangers at a time.
     """
 
     ffmpeg: str
@@ -36,6 +57,7 @@ class FfmpegTools:
     without_verdict: tuple[str, ...] = ()
     sandboxed: bool = False
     home: Path | None = None
+    places: Places = field(default_factory=Places, compare=False)
 
     def confined(self, argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
         """The command line that runs `argv` with no more of this machine than it needs, where that works here."""
@@ -43,15 +65,33 @@ class FfmpegTools:
             return list(argv)
         return confine(argv, readable=readable, writable=writable, home=self.home)
 
+    async def look(self, argv: Sequence[str], path: Path) -> Finished:
+        """Run ffprobe on a file of strangers, as many at a time as there are places, with memory by the file's size.
+
+        Raises UnusableFile where it needs too much processor time or memory: a kernel that is short of it takes these
+        children first.
+        """
+        file_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
+        async with self.places:
+            try:
+                return await self.run(argv, readable=(path,), memory_bytes=probe_memory(file_bytes))
+            except EncoderKilled as error:
+                raise UnusableFile("Looking into this file was ended: it takes too much memory.") from error
+
     async def run(
-        self, argv: Sequence[str], *, readable: Sequence[Path] = (), most_seconds: float = QUICK_SECONDS
+        self,
+        argv: Sequence[str],
+        *,
+        readable: Sequence[Path] = (),
+        most_seconds: float = QUICK_SECONDS,
+        memory_bytes: int = MOST_BYTES,
     ) -> Finished:
         """Run one of the programs to its end; for those that say little and, as a rule, are quick.
 
-        Raises UnusableFile where it needs too much processor time, and EncoderKilled where it was ended from outside:
-        that says nothing of the file.
+        Raises UnusableFile where it needs too much processor time, or was ended by the kernel for its memory.
         """
-        finished = await run_to_end(self.confined(argv, readable=readable, writable=()), most_seconds)
+        argv = self.confined(argv, readable=readable, writable=())
+        finished = await run_to_end(argv, most_seconds, memory_bytes)
         _check_end(finished.returncode)
         return finished
 

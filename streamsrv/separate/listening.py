@@ -44,7 +44,7 @@ class Listening:
     async def tape(self, measured: Measured, folder: Path) -> AsyncIterator[Tape]:
         """Decode it once more, as slowly as it is read. The decoder works in `folder`."""
         task = await self._task()
-        limits = ChildLimits.for_sound(self._max_seconds)
+        limits = ChildLimits.for_sound(self._max_seconds, memory_bytes=task.memory_bytes)
         readable = (self._path,)
         # It may wait for long, but needs no more time of a processor than the first one.
         feed = feed_of(task.input.parts)
@@ -70,6 +70,7 @@ class Listening:
             declared=material.declared,
             examined=material.examined,
             terms=material.terms,
+            memory_bytes=material.memory_bytes,
             sample_rate=self._info.sample_rate,
             channels=self._info.channels,
             max_seconds=self._max_seconds,

@@ -34,7 +34,8 @@ class MeasureTask:
 
     The track itself has the rate of its `clock` and `source_channels`; `wav` is a file as it is meant, `raw`
     its kind where only its name tells. All that is
-    `declared` must be there, but for what `terms` tolerate, and `examined` tells what is missing in the middle. Once
+    `declared` must be there, but for what `terms` tolerate, and `examined` tells what is missing in the middle. ffmpeg
+    may have `memory_bytes`. Once
     there is a file `stop`, or its folder is gone, it is given up.
     """
 
@@ -47,6 +48,7 @@ class MeasureTask:
     declared: Declared | None
     examined: Examined | None
     terms: Terms
+    memory_bytes: int
     sample_rate: int
     channels: int
     max_seconds: float
@@ -96,7 +98,7 @@ class Measured:
 
 def measure_song(task: MeasureTask) -> Measured:
     """Decode the song to its end. UnusableFile where it can't be, or where it isn't all that the file promises."""
-    limits = ChildLimits.for_sound(task.max_seconds)
+    limits = ChildLimits.for_sound(task.max_seconds, memory_bytes=task.memory_bytes)
     frame_bytes = task.channels * np.dtype("<f4").itemsize
     moments = Moments()
     with running_ffmpeg(

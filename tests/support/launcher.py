@@ -12,11 +12,18 @@ import selectors
 import signal
 import socket
 import sys
+import time
+from asyncio import BaseEventLoop
 from typing import Any
 
 import streamsrv.cli  # noqa: F401 - with all that it imports
 
 Order = dict[str, Any]
+
+MOST_LAG_SECONDS = 0.5
+_TICK_SECONDS = 0.1
+# So begins a line of the log that `server` looks for.
+LAGGED = "the event loop stood still:"
 
 
 def await_order(asker: socket.socket) -> Order | None:
@@ -60,8 +67,27 @@ def tell(asker: socket.socket, **words: int) -> None:
     asker.sendall(json.dumps(words).encode() + b"\n")
 
 
+def watch_loops() -> None:
+    """Have each event loop say where it stood still for half a second that this very process used up."""
+    run_forever = BaseEventLoop.run_forever
+
+    def tick(loop: BaseEventLoop, due: float, used: float) -> None:
+        late, worked = loop.time() - due, time.process_time() - used
+        # A machine that is busy with others makes a loop late that did nothing wrong.
+        if min(late, worked) > MOST_LAG_SECONDS:
+            os.write(2, f"{LAGGED} {late:.2f} s late, {worked:.2f} s of processor time\n".encode())
+        loop.call_later(_TICK_SECONDS, tick, loop, loop.time() + _TICK_SECONDS, time.process_time())
+
+    def run_watched(loop: BaseEventLoop) -> None:
+        loop.call_soon(tick, loop, loop.time(), time.process_time())
+        run_forever(loop)
+
+    BaseEventLoop.run_forever = run_watched  # type: ignore[method-assign, assignment]
+
+
 def run(order: Order) -> None:
     """Become the program that was asked for."""
+    watch_loops()
     os.environ.clear()
     os.environ.update(order["environment"])
     sys.path[:0] = [path for path in os.environ.get("PYTHONPATH", "").split(":") if path]

@@ -22,6 +22,8 @@ Child = ForkedChild | subprocess.Popen[bytes]
 
 ENDED = ("Completed", "Failed", "Cancelled")
 START_SECONDS = 30.0
+# As `launcher` writes it into the log of a server that it forked.
+_LAGGED = "the event loop stood still:"
 # Process ids of the servers that this process has running.
 SERVING: set[int] = set()
 # Below those that a system gives out by itself.
@@ -103,6 +105,13 @@ def serving(
     with started(data_dir, *arguments, port=port, environment=environment, program=program) as server:
         await_health(server)
         yield server
+    assert_never_stood_still(server)
+
+
+def assert_never_stood_still(server: Server) -> None:
+    """Nothing that the server did kept its event loop from the rest for half a second."""
+    lagged = [line for line in server.log.read_text(errors="replace").splitlines() if line.startswith(_LAGGED)]
+    assert not lagged, lagged
 
 
 @contextmanager

@@ -231,7 +231,7 @@ async def test_silence_may_not_cost_all_memory(
     late = f"{PICTURE} -itsoffset 2000 -f lavfi -i sine=d=1:r=44100 -map 0:v -map 1:a -c:v mpeg4 -c:a pcm_s16le"
     path = make(tmp_path / "late.mkv", late)
     todo = task(path, await probe_film(tools, path), max_seconds=100_000.0)
-    monkeypatch.setattr("streamsrv.extract.decode._MEMORY_BYTES", 256 << 20)
+    monkeypatch.setattr("streamsrv.media.memory.MOST_BYTES", 256 << 20)
     with pytest.raises(UnusableFile, match="memory"):
         await asyncio.to_thread(decode_clip, todo)
 

@@ -43,6 +43,7 @@ def task(tools: FfmpegTools) -> Callable[..., Awaitable[MeasureTask]]:
             raw=None,
             declared=material.declared,
             examined=material.examined,
+            memory_bytes=material.memory_bytes,
             **settings,
         )
 

@@ -1,7 +1,7 @@
 """A server that has nothing to do: nothing runs for it, and no file lies there that nobody needs any more."""
 
 from support.deadline import until
-from support.server import Server
+from support.server import Server, assert_never_stood_still
 from support.traces.files import leftovers
 
 TIDY_SECONDS = 10.0
@@ -15,4 +15,5 @@ def left_by(server: Server) -> list[str]:
 def assert_tidy(server: Server, *, seconds: float = TIDY_SECONDS) -> None:
     """Within so long the server, which runs, has no child process, and no spool, scratch folder or upload."""
     assert server.child.poll() is None, server.log.read_text()[-3000:]
+    assert_never_stood_still(server)
     until(lambda: not left_by(server), seconds=seconds, what=lambda: left_by(server))
