@@ -106,6 +106,8 @@ class LogSettings(Section):
 class LimitSettings(Section):
     max_upload_bytes: int = Field(gt=0)
     max_duration_seconds: float = Field(gt=0)
+    max_samples: int = Field(gt=0)
+    reserve_bytes: int = Field(ge=0)
     max_parts: int = Field(gt=0)
     max_field_bytes: int = Field(gt=0)
     max_json_bytes: int = Field(gt=0)
@@ -120,6 +122,7 @@ class JobSettings(SlottedSection):
     max_restarts: int = Field(ge=0)
     lease_seconds: float = Field(gt=0)
     retention_days: float = Field(ge=0)
+    max_waiting: int = Field(ge=1)
 
 
 class HlsSettings(Section):
@@ -165,6 +168,7 @@ class SeparateSettings(Section):
     precision: Literal["float32", "bfloat16"]
     clip: Literal["clamp", "tanh", "none"]
     songs: int = Field(ge=1)
+    max_passes: float = Field(ge=1)
     max_requests: int = Field(ge=1)
     downloads_bytes: int = Field(gt=0)
 

@@ -56,6 +56,7 @@ def extraction(house: House) -> Extraction:
         ),
         storage=house.storage,
         max_seconds=most,
+        max_samples=config.limits.max_samples,
     )
     return Extraction(studio, (copies_shelf, copies, clips_shelf, clips, studio.archive.lifetime()))
 
@@ -72,6 +73,8 @@ def extract_api(house: House, studio: Studio) -> ExtractApi:
         studio=studio,
         steps=Steps(studio, house.shared, house.secret(), encoders=2 * config.workers.count),
         admission=Admission(config.extract.max_requests, what="extractions", retry_seconds=RETRY_SECONDS),
+        queue=house.queue,
+        room=house.room,
         limits=house.json_limits(MAX_BODY_BYTES),
         max_clips=config.extract.max_clips,
         segment_seconds=config.extract.segment_seconds,

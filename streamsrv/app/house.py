@@ -4,11 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsrv.config import Config
+from streamsrv.jobs.queue_limit import QueueLimit
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.outbound.guard import Guard
 from streamsrv.storage.local import LocalStorage
+from streamsrv.storage.room import Room
 from streamsrv.storage.secret import kept_secret
 from streamsrv.storage.spool import Spools
 from streamsrv.tasks import SharedWork
@@ -29,6 +31,7 @@ class House:
     data: Path
     ffmpeg: FfmpegTools
     storage: LocalStorage
+    room: Room
     spools: Spools
     store: SqliteJobStore
     guard: Guard
@@ -36,15 +39,21 @@ class House:
     shared: SharedWork
     hot: HotFiles
 
+    @property
+    def queue(self) -> QueueLimit:
+        return QueueLimit(self.store, self.config.jobs.max_waiting)
+
     @classmethod
     def build(cls, config: Config, data: Path, ffmpeg: FfmpegTools) -> "House":
         settings = config.outbound
+        room = Room(data, reserve_bytes=config.limits.reserve_bytes)
         return cls(
             config=config,
             data=data,
             ffmpeg=ffmpeg,
             storage=LocalStorage(data),
-            spools=Spools(data / "spool"),
+            room=room,
+            spools=Spools(data / "spool", room),
             store=_job_store(config, data),
             guard=Guard(
                 Allowed.parse(settings.allow),

@@ -86,6 +86,7 @@ def separation(house: House, devices: Sequence[Device]) -> Separation:
         storage=house.storage,
         store=house.store,
         shelf=shelf,
+        room=house.room,
         shared=house.shared,
     )
     songs = Songs(house.store, work, files, house.hot, slots=settings.songs, ageing_seconds=config.jobs.ageing_seconds)
@@ -128,12 +129,14 @@ def separate_api(house: House, parts: Separation) -> SeparateApi:
             spools=house.spools,
             tools=house.ffmpeg,
             max_seconds=config.limits.max_duration_seconds,
+            max_samples=config.limits.max_samples,
         ),
         catalog=parts.catalog,
         default_model=parts.default_model,
         guard=house.guard,
         admission=Admission(settings.max_requests, what="songs", retry_seconds=RETRY_SECONDS),
         json_admission=Admission(_JSON_REQUESTS, what="large songs in JSON", retry_seconds=RETRY_SECONDS),
+        queue=house.queue,
         limits=SeparateLimits(form=house.upload_limits(), json=house.json_limits()),
         defaults=Recipe(
             model=settings.model,  # with each song `default_model` tells what that is
@@ -142,6 +145,7 @@ def separate_api(house: House, parts: Separation) -> SeparateApi:
             precision=settings.precision,
             clip=settings.clip,
         ),
+        max_passes=settings.max_passes,
         public_url=config.server.public_url,
     )
 

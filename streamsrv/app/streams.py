@@ -18,6 +18,7 @@ def hls_work(house: House) -> HlsWork:
         tools=house.ffmpeg,
         segment_seconds=house.config.hls.segment_seconds,
         max_seconds=house.config.limits.max_duration_seconds,
+        max_samples=house.config.limits.max_samples,
     )
 
 
@@ -32,6 +33,7 @@ def hls_api(house: House, runner: Runner, work: HlsWork) -> HlsApi:
         hot=house.hot,
         limits=house.upload_limits(),
         admission=Admission(house.config.hls.max_requests, what="uploads", retry_seconds=RETRY_SECONDS),
+        queue=house.queue,
         slots=house.config.jobs.slots,
         public_url=house.config.server.public_url,
     )
@@ -43,8 +45,13 @@ def convert_api(house: House) -> ConvertApi:
         workshop=Workshop(
             house.spools,
             house.storage,
+            house.room,
             house.ffmpeg,
-            Converter(house.ffmpeg, max_seconds=config.limits.max_duration_seconds),
+            Converter(
+                house.ffmpeg,
+                max_seconds=config.limits.max_duration_seconds,
+                max_samples=config.limits.max_samples,
+            ),
             Slots(whole=config.convert.slots, live=config.convert.live_uploads),
         ),
         limits=house.upload_limits(),

@@ -12,7 +12,7 @@ import structlog
 
 from streamsrv.convert.options import ConvertOptions
 from streamsrv.convert.schema import read_options
-from streamsrv.convert.work import Converted, Converter, Order
+from streamsrv.convert.work import Converted, Converter, Order, expected_bytes
 from streamsrv.errors import BadParameter, EncoderKilled, MissingFile, Problem, UnusableFile
 from streamsrv.media.formats import Format
 from streamsrv.media.loss import check_size
@@ -20,6 +20,7 @@ from streamsrv.media.material import Material, check_whole, growing_material, wh
 from streamsrv.media.probe import describe
 from streamsrv.media.sniff import HEAD_BYTES, sniff
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.storage.room import Room
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools
 from streamsrv.storage.storage import Storage
 from streamsrv.web.uploads import FilePart, Form
@@ -44,6 +45,7 @@ class Workshop:
 
     spools: Spools
     storage: Storage
+    room: Room
     tools: FfmpegTools
     converter: Converter
     slots: Slots
@@ -210,7 +212,9 @@ class Conversion:
             return await self._convert(material, form, options, folder)
 
     async def _convert(self, material: Material, form: Format, options: ConvertOptions, folder: Path) -> Converted:
-        return await self._workshop.converter.convert(Order(material, form, options, folder, self._report))
+        order = Order(material, form, options, folder, self._report)
+        async with self._workshop.room.lent(expected_bytes(order)):
+            return await self._workshop.converter.convert(order)
 
     def _report(self, share: float | None) -> None:
         self._share = share

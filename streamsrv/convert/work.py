@@ -13,13 +13,17 @@ from streamsrv.encoding.run import Progress
 from streamsrv.encoding.source import EncoderSource
 from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.arguments import Cargo
-from streamsrv.media.checks import check_declared_length
+from streamsrv.media.checks import check_declared_length, check_samples
 from streamsrv.media.formats import Format
 from streamsrv.media.material import Material
 from streamsrv.media.tools import FfmpegTools
 
 log = structlog.get_logger()
 
+# As much as a sample takes in any format, and a second of sound where an encoder chooses by itself.
+_SAMPLE_BYTES, _MOST_LOSSY_BPS = 4, 500_000
+# What is less is tried, and ends in words where a disk is full indeed.
+_LARGE_BYTES = 64 << 20
 # Told the share that is done, from 0 to 1; None where nobody can say.
 Report = Callable[[float | None], None]
 
@@ -52,9 +56,10 @@ class Order:
 class Converter:
     """Makes one file of one material. Whatever ends a call, no child is left."""
 
-    def __init__(self, tools: FfmpegTools, *, max_seconds: float) -> None:
+    def __init__(self, tools: FfmpegTools, *, max_seconds: float, max_samples: int) -> None:
         self._encoder = FileEncoder(tools, max_seconds=max_seconds)
         self._max_seconds = max_seconds
+        self._max_samples = max_samples
 
     async def convert(self, order: Order) -> Converted:
         """Write the file and check it. Raises a Problem: UnusableFile, BadParameter, DiskFull, or a fault of ours.
@@ -62,7 +67,9 @@ class Converter:
         A picture or tags that can't go along are left out: they never cost the sound. A growing material can be read
         once only, so there that is a failure of this attempt.
         """
-        check_declared_length(order.material.declared, self._max_seconds)
+        material = order.material
+        check_declared_length(material.declared, self._max_seconds)
+        check_samples(material.declared, material.source.sample_rate, material.source.channels, self._max_samples)
         cargo = cargo_for(order.form, order.options, order.material)
         try:
             return await self._make(order, cargo)
@@ -110,6 +117,19 @@ def cargo_for(form: Format, options: ConvertOptions, material: Material) -> Carg
     pictures = form.pictures and not material.source.has_video
     known = material.source.pictures if pictures else 0
     return Cargo(tags_from=tags_from, pictures=pictures, known_pictures=known)
+
+
+def expected_bytes(order: Order) -> int:
+    """About how large the file will be at most; 0 where it is small, or nobody knows how long its sound is. Pure."""
+    material, encoding = order.material, encoding_for(order.form, order.options, order.material.source)
+    if material.declared is None:
+        return 0
+    samples = order.options.cut.seconds_of(material.declared.seconds) * encoding.sample_rate
+    if encoding.codec.lossless:
+        count = int(samples) * encoding.channels * _SAMPLE_BYTES
+    else:
+        count = int(samples / encoding.sample_rate * (encoding.bitrate_bps or _MOST_LOSSY_BPS) / 8)
+    return count if count >= _LARGE_BYTES else 0
 
 
 def _share(out_seconds: float, order: Order) -> float | None:

@@ -27,10 +27,12 @@ from streamsrv.extract.studio import Studio
 from streamsrv.jobs.estimates import eta_seconds
 from streamsrv.jobs.follow import follow
 from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.queue_limit import QueueLimit
 from streamsrv.jobs.store import JobStore
 from streamsrv.jobs.words import read_limit, read_statuses
 from streamsrv.media.formats import FORMATS
 from streamsrv.outbound.urls import redact
+from streamsrv.storage.room import Room
 from streamsrv.web.admission import Admission
 from streamsrv.web.downloads import while_connected
 from streamsrv.web.events import last_event_id, send_events
@@ -63,6 +65,8 @@ class ExtractApi:
         studio: Studio,
         steps: Steps,
         admission: Admission,
+        queue: QueueLimit,
+        room: Room,
         limits: JsonLimits,
         max_clips: int,
         segment_seconds: float,
@@ -76,6 +80,8 @@ class ExtractApi:
         self._archive = studio.archive
         self._steps = steps
         self._admission = admission
+        self._queue = queue
+        self._room = room
         self._limits = limits
         self._max_clips = max_clips
         self._segment_seconds = segment_seconds
@@ -113,7 +119,11 @@ class ExtractApi:
         with self._admission.place():
             asked = await read_json(request, WholeRequest, limits=self._limits)
             self._check(asked.video_files)
-            job = await self._standing(asked) or await self._store.submit_once(_job(asked))
+            job = await self._standing(asked)
+            if job is None:
+                await self._queue.check(JobKind.EXTRACT)
+                await self._room.check()
+                job = await self._store.submit_once(_job(asked))
         return web.Response(status=202, headers={"Location": f"{origin}/status/{job.id}"})
 
     async def status(self, request: web.Request) -> web.Response:

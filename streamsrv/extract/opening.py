@@ -12,7 +12,7 @@ from streamsrv.extract.sources import Progress, SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import grid_of
 from streamsrv.extract.tracks import describe_tracks, track_members
-from streamsrv.media.checks import check_declared_length
+from streamsrv.media.checks import check_declared_length, check_samples
 from streamsrv.media.film import Film
 from streamsrv.media.loss import STRICT, Terms
 from streamsrv.tasks import all_of, both
@@ -48,7 +48,7 @@ async def opened_reel(
         for number, (source, film) in enumerate(films):
             with naming_clip(number, count):
                 clips.append(choose_track(source, film, request.track_number, request.missing, request.terms))
-                check_declared_length(clips[-1].declared, studio.max_seconds)
+                _check_cost(clips[-1], studio)
         tracks = [clip.track for clip in clips if clip.track is not None]
         if not tracks:
             raise UnusableFile("None of the clips has sound.")
@@ -108,6 +108,12 @@ def choose_track(source: SourceFile, film: Film, number: int, on_missing: OnMiss
     if track.fault is not None:
         raise UnusableFile(f"Track {number}: {track.fault}")
     return ReelClip(source, film, track, terms=terms)
+
+
+def _check_cost(clip: ReelClip, studio: Studio) -> None:
+    check_declared_length(clip.declared, studio.max_seconds)
+    if clip.track is not None:
+        check_samples(clip.declared, clip.track.sample_rate, clip.track.channels, studio.max_samples)
 
 
 def _silent_seconds(film: Film, on_missing: OnMissing) -> float:

@@ -13,7 +13,10 @@ from streamsrv.storage.storage import Storage
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Studio:
-    """Its parts are opened and closed by whoever made them. No clip, and no file, is longer than `max_seconds`."""
+    """Its parts are opened and closed by whoever made them. No clip, and no file, is longer than `max_seconds`.
+
+    No clip has more than `max_samples`, those of all its channels together.
+    """
 
     tools: FfmpegTools
     sources: Sources
@@ -23,3 +26,4 @@ class Studio:
     archive: Archive
     storage: Storage
     max_seconds: float
+    max_samples: int

@@ -17,6 +17,7 @@ from streamsrv.hls.work import HlsWork
 from streamsrv.jobs.estimates import eta_seconds
 from streamsrv.jobs.follow import follow
 from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.queue_limit import QueueLimit
 from streamsrv.jobs.runner import Runner
 from streamsrv.jobs.store import JobStore
 from streamsrv.jobs.words import read_limit, read_statuses
@@ -55,6 +56,7 @@ class HlsApi:
         hot: HotFiles,
         limits: UploadLimits,
         admission: Admission,
+        queue: QueueLimit,
         slots: int,
         public_url: str,
     ) -> None:
@@ -68,6 +70,7 @@ class HlsApi:
         self._playlists = Playlists(store, hot)
         self._limits = limits
         self._admission = admission
+        self._queue = queue
         self._slots = slots
         self._public_url = public_url
         self._arriving: defaultdict[str, set[Intake]] = defaultdict(set)  # several may name one id; one gets it
@@ -100,6 +103,7 @@ class HlsApi:
             storage=self._storage,
             spools=self._spools,
             runner=self._runner,
+            queue=self._queue,
             tools=self._tools,
             now=time.time(),
         )

@@ -9,6 +9,7 @@ from streamsrv.errors import Conflict, DiskFull, MissingFile, Problem
 from streamsrv.hls.schema import ENCODING_FIELDS, StreamOptions, read_options
 from streamsrv.hls.work import source_key
 from streamsrv.jobs.job import Job, JobKind, JobStatus
+from streamsrv.jobs.queue_limit import QueueLimit
 from streamsrv.jobs.runner import Runner
 from streamsrv.jobs.store import JobStore
 from streamsrv.media.probe import probe
@@ -39,6 +40,7 @@ class Intake:
         storage: Storage,
         spools: Spools,
         runner: Runner,
+        queue: QueueLimit,
         tools: FfmpegTools,
         now: float,
     ) -> None:
@@ -49,6 +51,7 @@ class Intake:
         self._storage = storage
         self._spools = spools
         self._runner = runner
+        self._queue = queue
         self._tools = tools
         self._now = now
         self._spool: Spool | None = None
@@ -72,6 +75,7 @@ class Intake:
             options=options.model_dump(mode="json"),
             created_at=self._now,
         )
+        await self._queue.check(JobKind.HLS)
         self._task = asyncio.current_task()  # from the next line on somebody may find the job and cancel it
         await self._store.submit(job)
         self._submitted = True

@@ -16,7 +16,7 @@ from streamsrv.hls.schema import StreamOptions
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.checks import check_declared_length, check_published
+from streamsrv.media.checks import check_declared_length, check_published, check_samples
 from streamsrv.media.loss import TERMS, Terms, check_size
 from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.tools import FfmpegTools
@@ -40,6 +40,7 @@ class HlsWork:
         tools: FfmpegTools,
         segment_seconds: int,
         max_seconds: float,
+        max_samples: int,
     ) -> None:
         self._store = store
         self._storage = storage
@@ -47,6 +48,7 @@ class HlsWork:
         self._tools = tools
         self._segment_seconds = segment_seconds
         self._max_seconds = max_seconds
+        self._max_samples = max_samples
         self._encoder = SegmentEncoder(tools, segment_seconds=segment_seconds, max_seconds=max_seconds)
 
     async def run(self, assignment: Assignment) -> Mapping[str, Any]:
@@ -105,6 +107,7 @@ class HlsWork:
         self, assignment: Assignment, job: Job, material: Material, folder: Path, attempt: str
     ) -> Mapping[str, Any]:
         check_declared_length(material.declared, self._max_seconds)
+        check_samples(material.declared, material.source.sample_rate, material.source.channels, self._max_samples)
         encoding = stream_encoding(_profile(job), material.source)
         await assignment.report(
             codec=encoding.codec.name,

@@ -250,6 +250,10 @@ WHERE mine.id = :id AND mine.status = 'Pending' AND mine.accepted_at IS NOT NULL
     AND (other.accepted_at + other.priority * :ageing_seconds, other.sequence)
         <= (mine.accepted_at + mine.priority * :ageing_seconds, mine.sequence);
 
+-- name: count_waiting
+-- Count the jobs of a kind that wait, those whose uploads still arrive, too.
+SELECT count(*) AS waiting FROM jobs WHERE status = 'Pending' AND kind = :kind;
+
 -- name: list_recent_completed
 -- The jobs that were completed last, last first.
 SELECT * FROM jobs WHERE status = 'Completed' AND kind = :kind AND completed_at IS NOT NULL

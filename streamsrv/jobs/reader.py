@@ -75,6 +75,10 @@ class SqliteJobReader:
         rows = await self._database.read("count_position", values)
         return rows[0]["position"] or None
 
+    async def count_waiting(self, kind: JobKind) -> int:
+        rows = await self._database.read("count_waiting", {"kind": kind})
+        return int(rows[0]["waiting"])
+
     async def ahead_of(self, job_id: str, limit: int) -> list[Job]:
         values = {"id": job_id, "ageing_seconds": self._ageing_seconds, "limit": limit}
         return await self._jobs("list_ahead", values)

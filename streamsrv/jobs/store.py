@@ -172,6 +172,9 @@ class JobStore(Protocol):
     async def position(self, job_id: str) -> int | None:
         """Give the place in the queue of its kind, 1 being the next; None unless the job is accepted and waits."""
 
+    async def count_waiting(self, kind: JobKind) -> int:
+        """Count the jobs of a kind that wait, those whose uploads still arrive, too."""
+
     async def ahead_of(self, job_id: str, limit: int) -> list[Job]:
         """List the first `limit` of the waiting jobs of its kind that will be claimed before this one."""
 

@@ -220,6 +220,15 @@ def check_file(measured: Measured | None, outcome: Outcome, encoding: Encoding) 
         raise InternalError(f"The file states {measured.duration_seconds:.3f} s and holds {seconds:.3f} s.")
 
 
+def check_samples(declared: Declared | None, sample_rate: int, channels: int, max_samples: int) -> None:
+    """Refuse what has more samples, of all channels together, before any work is done on it."""
+    if declared is not None and declared.seconds * sample_rate * channels > max_samples:
+        raise UnusableFile(
+            f"The sound is {clock(declared.seconds)} of {channels} channels at {sample_rate} Hz, more than this server"
+            " takes. Send it in parts."
+        )
+
+
 def check_declared_length(declared: Declared | None, max_seconds: float) -> None:
     """Refuse what is too long before any work is done on it."""
     if declared is not None and declared.seconds > max_seconds:

@@ -11,6 +11,7 @@ from aiohttp import web
 from streamsrv.errors import BadParameter, MissingFile, NotFound
 from streamsrv.jobs.follow import follow
 from streamsrv.jobs.job import JobKind
+from streamsrv.jobs.queue_limit import QueueLimit
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.words import read_limit, read_statuses
 from streamsrv.outbound.guard import Guard
@@ -63,8 +64,10 @@ class SeparateApi:
         guard: Guard,
         admission: Admission,
         json_admission: Admission,
+        queue: QueueLimit,
         limits: SeparateLimits,
         defaults: Recipe,
+        max_passes: float,
         public_url: str,
     ) -> None:
         self._store = store
@@ -75,8 +78,10 @@ class SeparateApi:
         self._guard = guard
         self._admission = admission
         self._json_admission = json_admission
+        self._queue = queue
         self._limits = limits
         self._defaults = defaults
+        self._max_passes = max_passes
         self._public_url = public_url
 
     def routes(self) -> list[web.RouteDef]:
@@ -95,6 +100,7 @@ class SeparateApi:
         """Take a song in, as a form or as JSON; the reply comes once its last byte is safe on disk."""
         origin = self._origin(request)  # a bad Host is refused now
         check_installed()  # before a body is sent for nothing
+        await self._queue.check(JobKind.SEPARATE)
         with self._admission.place():
             async with self._intake.spool() as spool:
                 if request.content_type == _FORM:
@@ -142,8 +148,14 @@ class SeparateApi:
         if callback_url is not None:
             self._guard.check(callback_url)
         choice = await self._choose(options.model)
+        recipe = replace(self._defaults, model=choice.model).settled(options)
+        if recipe.passes > self._max_passes:
+            raise BadParameter(
+                f"shifts and overlap make {recipe.passes:.0f} passes over the song; this server makes"
+                f" {self._max_passes:g} at most."
+            )
         return Order(
-            recipe=replace(self._defaults, model=choice.model).settled(options),
+            recipe=recipe,
             model_reason=choice.reason,
             options=options,
             song_name=(options.song_name or filename).strip() or "untitled",

@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import zipfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,6 +20,7 @@ from streamsrv.media.arguments import Pcm
 from streamsrv.media.feed import FilePart
 from streamsrv.media.formats import FORMATS, Format
 from streamsrv.separate.publisher import segment_name
+from streamsrv.storage.room import Room
 from streamsrv.storage.shelf import Shelf
 from streamsrv.storage.storage import Storage
 from streamsrv.tasks import SharedWork, outcome_of
@@ -58,12 +59,14 @@ class TrackFiles:
         store: JobStore,
         shelf: Shelf,
         shared: SharedWork,
+        room: Room,
     ) -> None:
         self._encoder = encoder
         self._storage = storage
         self._store = store
         self._shelf = shelf
         self._shared = shared
+        self._room = room
         self._making = asyncio.Semaphore(_MADE_AT_ONCE)
 
     @asynccontextmanager
@@ -84,13 +87,29 @@ class TrackFiles:
 
     @asynccontextmanager
     async def archive(self, job: Job, tracks: Sequence[str], suffix: str) -> AsyncIterator[Path]:
-        """A zip of these tracks, for the time of the block. Nothing is compressed: sound is already."""
-        async with self._storage.scratch(f"archive.{job.id}") as folder:
-            path = folder / "tracks.zip"
-            for track in tracks:
-                async with self.opened(job, track, suffix) as file:
-                    await asyncio.to_thread(_add_to_zip, path, file.path, f"{track}.{suffix}")
+        """A zip of these tracks, for the time of the block. Nothing is compressed: sound is already.
+
+        Whoever asks for the same one meanwhile, or later, has the same one.
+        """
+        with self._shelf.hold(_zips(job)) as folder:
+            path = folder / f"{_digest(tracks)}.{suffix}.zip"
+            if not path.exists():
+                await self._shared.run(str(path), partial(self._zip, job, tracks, suffix, path))
             yield path
+
+    async def _zip(self, job: Job, tracks: Sequence[str], suffix: str, target: Path) -> None:
+        with self._shelf.hold(_zips(job)):
+            async with AsyncExitStack() as held:
+                files = [await held.enter_async_context(self.opened(job, track, suffix)) for track in tracks]
+                sizes = await asyncio.to_thread(lambda: [file.path.stat().st_size for file in files])
+                await held.enter_async_context(self._room.lent(sum(sizes)))
+                folder = await held.enter_async_context(self._storage.scratch(f"archive.{job.id}"))
+                path = folder / "tracks.zip"
+                for track, file in zip(tracks, files, strict=True):
+                    await asyncio.to_thread(_add_to_zip, path, file.path, f"{track}.{suffix}")
+                with disk_errors():
+                    await asyncio.to_thread(_place, path, target)
+            await self._shelf.measure(_zips(job))
 
     async def remove(self, job: Job, track: str) -> None:
         """Remove all files of a track, its segments, too; their rows stay."""
@@ -102,6 +121,7 @@ class TrackFiles:
         """Remove the files that were made of a track."""
         for suffix in SUFFIXES:
             await self._shelf.remove(_entry(job, track, suffix))
+        await self._shelf.remove(_zips(job))
 
     async def _make(self, job: Job, track: str, form: Format) -> None:
         segments = await track_segments(self._store, job, track)
@@ -164,6 +184,19 @@ def output_key(job_id: str) -> str:
 
 def _entry(job: Job, track: str, suffix: str) -> str:
     return f"{job.id}.{track}.{suffix}"
+
+
+def _zips(job: Job) -> str:
+    return f"{job.id}.zips"
+
+
+def _digest(tracks: Sequence[str]) -> str:
+    return hashlib.sha256("\0".join(tracks).encode()).hexdigest()[:32]
+
+
+def _place(path: Path, target: Path) -> None:
+    target.parent.mkdir(mode=0o700, exist_ok=True)
+    path.replace(target)
 
 
 def _tag(job: Job, track: str, suffix: str) -> str:

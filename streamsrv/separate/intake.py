@@ -18,7 +18,7 @@ from streamsrv.errors import BadParameter, MissingFile
 from streamsrv.jobs.job import Job, JobKind
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.submissions import Submission
-from streamsrv.media.checks import check_declared_length
+from streamsrv.media.checks import check_declared_length, check_samples
 from streamsrv.media.loss import TERMS
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
@@ -67,12 +67,14 @@ class Intake:
         spools: Spools,
         tools: FfmpegTools,
         max_seconds: float,
+        max_samples: int,
     ) -> None:
         self._store = store
         self._storage = storage
         self._spools = spools
         self._tools = tools
         self._max_seconds = max_seconds
+        self._max_samples = max_samples
 
     @asynccontextmanager
     async def spool(self) -> AsyncIterator[Spool]:
@@ -95,6 +97,7 @@ class Intake:
             raise MissingFile("The song is empty.")
         material = await whole_material(self._tools, spool.path, TERMS[order.recipe.errors], name=order.file_name)
         check_declared_length(material.declared, self._max_seconds)
+        check_samples(material.declared, material.source.sample_rate, material.source.channels, self._max_samples)
         song = await asyncio.to_thread(song_hash, spool.path)
         job = self._new_job(song, spool, order)
         size = spool.size

@@ -87,11 +87,17 @@ class Recipe:
     def of(cls, job: Job) -> "Recipe":
         return cls(**{name: job.options[name] for name in cls.__dataclass_fields__ if name in job.options})
 
+    @property
+    def passes(self) -> float:
+        """How often each sample is separated: in each shift, and once more where windows overlap."""
+        return max(1, self.shifts) / (1 - self.overlap)
+
     def settled(self, options: SongOptions) -> "Recipe":
         """The same with what was asked for in the places of the defaults."""
         return Recipe(
             model=options.model or self.model,
-            overlap=self.overlap if options.overlap is None else options.overlap,
+            # In hundredths, so that there aren't endlessly many results of a song.
+            overlap=self.overlap if options.overlap is None else round(options.overlap, 2),
             shifts=self.shifts if options.shifts is None else options.shifts,
             precision=options.precision or self.precision,
             clip=self.clip,

@@ -12,6 +12,7 @@ from pathlib import Path
 from streamsrv.errors import Conflict
 from streamsrv.files import begin_writeback, disk_errors
 from streamsrv.storage.disk import empty_folder
+from streamsrv.storage.room import Room
 
 # A thread costs little for a large write and much for a small one: while no reader waits, small appends are collected.
 WRITE_BYTES = 1 << 20
@@ -228,16 +229,22 @@ class Spool:
 
 
 class Spools:
-    """The folder of all uploads that are arriving. Names are the caller's; one spool at a time has a name."""
+    """The folder of all uploads that are arriving. Names are the caller's; one spool at a time has a name.
 
-    def __init__(self, folder: Path) -> None:
+    An upload begins only where its disk has `room`.
+    """
+
+    def __init__(self, folder: Path, room: Room | None = None) -> None:
         self._folder = folder
+        self._room = room
         self._spools: dict[str, Spool] = {}
 
     async def create(self, name: str) -> Spool:
         """Begin a new upload. Raises Conflict while another one has this name, and DiskFull."""
         if not _NAME.fullmatch(name):
             raise ValueError(f"not a name for a spool: {name!r}")
+        if self._room is not None:
+            await self._room.check()
         path = self._folder / name
         loop = asyncio.get_running_loop()
         making = loop.run_in_executor(None, _create, path)

@@ -1,9 +1,13 @@
 """Songs of all kinds of files and recordings: separated like any other, in the time that the rule gives them."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
+import requests
 from support.kinds import KINDS, SECONDS, TOLERANCE_SECONDS, make_kind
 from support.odd_files import module
 from support.recordings import RECORDINGS, make_recording
@@ -71,3 +75,21 @@ def test_a_damaged_song_is_told_or_put_up_with(songs: Server, tmp_path: Path) ->
     song = completed_song(songs, name)
     assert 0.2 < song["lost_seconds"] < 0.6
     assert song["duration_seconds"] == pytest.approx(6 - song["lost_seconds"], abs=0.1)
+
+
+def test_all_who_want_a_zip_have_the_same(songs: Server, tmp_path: Path) -> None:
+    """Twelve readers at once, and later ones, take no more of the disk than one; a removed track is in none of them."""
+    name = send_song(songs, music(tmp_path / "song.flac", seconds=2, seed=5))
+    completed_song(songs, name)
+    address = f"{songs.url}/apiv1/archive/{name}.zip?format=wav"
+    with ThreadPoolExecutor(12) as pool:
+        replies = list(pool.map(lambda _: requests.get(address, timeout=60), range(12)))
+    assert {reply.status_code for reply in replies} == {200}
+    assert len({reply.content for reply in replies}) == 1
+    folder = songs.data_dir / "cache" / "tracks"
+    assert len(list(folder.glob("*.zips/*.zip"))) == 1
+    requests.delete(f"{songs.url}/apiv1/remove/{name}/base", timeout=30).raise_for_status()
+    assert not list(folder.glob("*.zips/*.zip"))
+    with ZipFile(BytesIO(requests.get(address, timeout=60).content)) as archive:
+        assert "bass.wav" not in archive.namelist()
+        assert len(archive.namelist()) == len(ZipFile(BytesIO(replies[0].content)).namelist()) - 1

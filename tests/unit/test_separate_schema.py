@@ -174,3 +174,17 @@ def test_tracks_say_what_they_are() -> None:
     assert track_urls(ORIGIN, SONG, "a b", ["vocals"]) == {
         "vocals": f"{ORIGIN}/apiv1/track/{SONG}/vocals.mp3?model=a%20b"
     }
+
+
+def test_passes_are_counted() -> None:
+    """Shifts cost as many passes, and windows that overlap so much more."""
+    recipe = Recipe(model="x", overlap=0.25, shifts=10, precision="float32")
+    assert recipe.passes == pytest.approx(13.33, abs=0.01)
+    assert replace(recipe, shifts=0, overlap=0.0).passes == 1
+
+
+def test_overlaps_are_hundredths() -> None:
+    """So nobody makes endlessly many results of one song."""
+    recipe = Recipe(model="x", overlap=0.25, shifts=0, precision="float32")
+    found = {recipe.settled(SongOptions(overlap=0.3 + tiny / 10_000)).fingerprint("song") for tiny in range(40)}
+    assert len(found) == 1
