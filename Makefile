@@ -3,6 +3,7 @@
 # Python's compiled files are kept, whatever this shell says: some two hundred servers and processes read them in the tests.
 unexport PYTHONDONTWRITEBYTECODE
 
+comma  := ,
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -130,7 +131,7 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || { echo "Run this once:  sudo apt-get install -y python3-venv" >&2; exit 1; }
 
 $(VENV)/.serve: setup.cfg pyproject.toml constraints.txt | $(BIN)/python
-	@echo "installing Python packages; torch, which separation needs, is large: make serve EXTRAS= goes without"
+	@echo "installing Python packages$(if $(EXTRAS),; torch$(comma) which separation needs$(comma) is large: make serve EXTRAS= goes without)"
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.$(if $(EXTRAS),[$(EXTRAS)])'
 	@touch $@
 

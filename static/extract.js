@@ -189,7 +189,9 @@ class Extract {
 			toast("Its addresses are in the list again. What is secret in them is missing; add it, and extract.");
 			return $("extract-form").querySelector("[type=submit]").focus();
 		}
-		const newId = await this.#start(optionsAfter(job.error, request));
+		// What the advice says to choose is chosen in the form.
+		const { on_missing } = this.#options.wanted;
+		const newId = await this.#start(optionsAfter(job.error, job.error?.includes("on_missing") ? { ...request, on_missing } : request));
 		if (newId === id) return;
 		this.#walks.forget(id);
 		await api.deleteExtraction(id).catch(() => null);

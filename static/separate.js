@@ -45,9 +45,10 @@ class Separate {
 		$("separate-sample").addEventListener("click", () => this.#takeDemo());
 		$("separate-file").addEventListener("cancel", () => { this.#chosenAgain = null; });
 		takeChosen($("separate-form"), (files) => {
-			if (this.#chosenAgain && files.length) this.#drop(this.#chosenAgain);
+			const again = this.#chosenAgain;
+			if (again && files.length) this.#drop(again);
 			this.#chosenAgain = null;
-			this.take(files);
+			this.take(files, optionsAfter(again && words.errorOf(again), this.#options.chosen));
 		});
 	}
 
@@ -128,8 +129,9 @@ class Separate {
 	}
 
 	#copyCurl(entry) {
-		const { model, overlap, shifts, precision } = entry.job ?? {};
-		const options = entry.job ? { model, overlap: String(overlap), shifts: String(shifts), precision } : entry.upload.options;
+		const { model, overlap, shifts, precision, lost_seconds } = entry.job ?? {};
+		const errors = lost_seconds ? "tolerate" : "";
+		const options = entry.job ? { model, overlap: String(overlap), shifts: String(shifts), precision, errors } : entry.upload.options;
 		return copy(curlCommand("curl", api.SEPARATE, options, words.nameOf(entry)), "The curl command is copied.");
 	}
 

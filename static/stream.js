@@ -37,9 +37,10 @@ class Stream {
 		$("sample").addEventListener("click", async () => this.take([(await import("./sample.js")).sampleSong()]));
 		$("file").addEventListener("cancel", () => { this.#chosenAgain = null; });
 		takeChosen($("stream-form"), async (files) => {
-			if (this.#chosenAgain && files.length) await this.#remove(this.#chosenAgain).catch(() => null);
+			const again = this.#chosenAgain;
+			if (again && files.length) await this.#remove(again).catch(() => null);
 			this.#chosenAgain = null;
-			this.take(files);
+			this.take(files, optionsAfter(again && words.errorOf(again), this.#options.chosen));
 		});
 	}
 
@@ -98,8 +99,9 @@ class Stream {
 	}
 
 	#copyCurl(entry) {
-		const { quality_profile, codec, bitrate, priority } = entry.job ?? {};
-		const options = entry.upload?.options ?? { quality_profile, codec, bitrate, priority };
+		const { quality_profile, codec, bitrate, priority, lost_seconds } = entry.job ?? {};
+		const errors = lost_seconds ? "tolerate" : "";
+		const options = entry.upload?.options ?? { quality_profile, codec, bitrate, priority, errors };
 		return copy(curlCommand("curl", TRANSCODE, options, words.nameOf(entry)), "The curl command is copied.");
 	}
 

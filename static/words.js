@@ -1,6 +1,6 @@
 // What the cards of all tasks say in the same way.
 
-import { bytes, left } from "./format.js";
+import { bytes, clock, left } from "./format.js";
 
 export const join = (...facts) => facts.filter(Boolean).join(" · ");
 
@@ -35,14 +35,14 @@ export const again = (error, isHere) => (isHere && isDamaged(error) ? "Take what
 export const optionsAfter = (error, options) => (isDamaged(error) ? { ...options, errors: "tolerate" } : options);
 
 /** How much of a file is missing that was taken all the same. */
-export const missing = (seconds) => seconds > 0 && `${seconds < 10 ? seconds.toFixed(seconds < 1 ? 2 : 1) : Math.round(seconds)} s are missing`;
+export const missing = (seconds) => seconds > 0 && `${seconds < 10 ? `${seconds.toFixed(seconds < 1 ? 2 : 1)} s` : clock(seconds)} are missing`;
 
 /**
  * What to do about a file that couldn't be sent or used. `status` is the server's answer to it, where there was one;
  * `isHere` says that the page still has the file.
  */
 export function remedy({ error, status, isHere }) {
-	if (isDamaged(error)) return isHere ? "Take what there is, or choose a file that is whole." : "Choose a file that is whole.";
+	if (isDamaged(error)) return isHere ? "Take what there is, or choose a file that is whole." : "Choose it again to take what there is, or choose a file that is whole.";
 	const sendAgain = isHere ? "Retry sends the same file again." : "Choose the file again to send it once more.";
 	if (status === 507 || FULL.test(error)) return `${sendAgain.replace(".", ",")} when there is room on the server.`;
 	if (status === 413) return "Choose a shorter or smaller one.";

@@ -1,5 +1,7 @@
 """The gate before Completed: is what came out all that went in? Pure; every failure is a sentence for people."""
 
+import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from streamsrv.errors import BadParameter, DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
@@ -16,8 +18,13 @@ from streamsrv.media.probe import Measured
 # A resampler keeps a few samples back and rounds; more than this is loss.
 _RESAMPLER_SECONDS = 0.05
 _HEADER_FRAMES = 4
-# By the number of the signal: SIGXCPU, SIGXFSZ.
-_LIMITS = {24: "Decoding this file takes too long.", 25: "What this file decodes to is too large."}
+# By the number of the signal. What a decoder dies of by itself is in the file.
+_BREAKS_DOWN = "The program that decodes sound breaks down over this file."
+_LIMITS: Mapping[int, str] = {
+    signal.SIGXCPU: "Decoding this file takes too long.",
+    signal.SIGXFSZ: "What this file decodes to is too large.",
+    **dict.fromkeys((signal.SIGABRT, signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL), _BREAKS_DOWN),
+}
 # The resampler says so and goes on, without the silence.
 _NOT_FILLED = "Failed to compensate for timestamp delta"
 NOT_NUMBERS = "There are samples in this file that aren't numbers."
@@ -54,6 +61,8 @@ _REASONS: tuple[tuple[tuple[str, ...], type[Problem], str], ...] = (
             "matches no streams",
             "End of file",
             "not found for input stream",
+            "Cannot determine format of input stream",
+            "not found for decoding",
         ),
         UnusableFile,
         "The file can't be decoded: its sound is damaged or of a kind that isn't known.",
@@ -246,6 +255,9 @@ def _failure(outcome: Outcome, errors: str) -> Problem:
     for signs, problem, words in _REASONS:
         if any(sign in errors for sign in signs):
             return problem(words)
+    if not outcome.decoded_samples and outcome.complainers:
+        # Nothing came out of the file at all, and what reads it has complained.
+        return UnusableFile("The file can't be decoded: its sound is damaged or of a kind that isn't known.")
     failure = InternalError("The encoder failed.")
     # For the log: it names files of this machine.
     failure.add_note(f"Status {outcome.returncode}: {errors[-2000:]}")

@@ -85,7 +85,9 @@ async def find_damage(
     if examined.format_name == "ogg" and (lost := await _lost_pages(examined.path, outcome)).seconds:
         return lost
     is_longer = declared is not None and outcome.heard_seconds > declared.seconds + _LONGER_SECONDS
-    if not outcome.complainers and not is_longer:
+    # Without a container there are no pauses: a leap of the stamps is what the demuxer has stepped over.
+    is_holed = examined.format_name in _FRAMED and outcome.filled_samples > 0
+    if not (outcome.complainers or is_longer or is_holed):
         return NO_DAMAGE
     walk = FrameWalk(
         examined.format_name,
@@ -99,7 +101,9 @@ async def find_damage(
     file_bytes = await asyncio.to_thread(lambda: examined.path.stat().st_size)
     limits = ChildLimits.for_sound(max_seconds, memory_bytes=probe_memory(file_bytes))
     await tools.read_through(argv, walk.read, readable=(examined.path,), limits=limits)
-    return await asyncio.to_thread(walk.damage, examined.path)
+    damage = await asyncio.to_thread(walk.damage, examined.path)
+    filled_seconds = outcome.filled_samples / (outcome.sample_rate or 1) if is_holed else 0.0
+    return Damage(max(damage.seconds, filled_seconds), damage.frame_seconds)
 
 
 def find_damage_here(

@@ -146,7 +146,7 @@ def _kind_of(chunks: Chunks) -> Kind | None:
         tag = chunks.number(b"fmt ", 24, 26)
     bits = -(-bits // 8) * 8
     known = {_PCM: (8, 16, 24, 32), _FLOAT: (32, 64), _ALAW: (8,), _MULAW: (8,)}
-    if bits not in known.get(tag, ()) or not channels or not rate:
+    if bits not in known.get(tag, ()) or not channels or not rate or rate * channels * bits >= 1 << 32:
         return None
     return Kind(tag, channels, rate, bits, is_big_endian=chunks.order == "big" and bits > 8)
 

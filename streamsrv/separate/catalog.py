@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-
 from streamsrv.errors import NotInstalled
-
-log = structlog.get_logger()
 
 State = Literal["available", "needs download", "missing"]
 
@@ -94,8 +90,7 @@ def hub_silence() -> str | None:
 
     try:
         get_session().head(constants.ENDPOINT, timeout=_HUB_SECONDS)
-    except Exception as error:  # of its client's many kinds
-        log.info("hub_silent", reason=repr(error))
+    except Exception:  # of its client's many kinds
         return f"{constants.ENDPOINT} doesn't answer"
     return None
 

@@ -96,6 +96,12 @@ REFUSED: Mapping[str, tuple[str, Callable[[], bytes], str]] = {
         "different kinds",
     ),
     "joined, and cut off": ("joined.wav", lambda: wav(SOUND) + wav(SOUND)[: len(SOUND) // 2], "ends in the middle"),
+    "no bits in a sample": ("none.wav", lambda: wav(ALAW, fmt(bits=0)), "kind that isn't known"),
+    "as many channels as fit in a header": (
+        "many.wav",
+        lambda: wav(ALAW, fmt(channels=65535, block_align=1)),
+        "",
+    ),
     "one sample a second": ("slow.wav", lambda: wav(samples(30, rate=1), fmt(rate=1)), "rate is 1 Hz"),
     "a codec without a name": (
         "tag.wav",

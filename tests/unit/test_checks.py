@@ -67,6 +67,8 @@ def test_silence_in_holes_counts() -> None:
         (UnusableFile, "takes too long", {"returncode": -24}),
         (DiskFull, "no space left", {"returncode": 1, "errors": ("av_interleaved: No space left on device",)}),
         (EncoderKilled, "signal 9", {"returncode": -9}),
+        (UnusableFile, "breaks down over this file", {"returncode": -6}),
+        (UnusableFile, "can't be decoded", {"returncode": 1, "decoded_samples": 0, "complainers": frozenset({"wv"})}),
         (InternalError, "The encoder failed", {"returncode": 1, "errors": ("something else",)}),
         (InternalError, "Less sound", {"encoded_samples": 400000}),
         (InternalError, "More sound", {"encoded_samples": 490000}),
