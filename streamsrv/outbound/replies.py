@@ -13,10 +13,10 @@ from streamsrv.outbound.guard import Broken
 
 # Only a strong tag says that two replies have the same bytes (RFC 9110 section 8.8.1), so a weak one isn't read.
 _STRONG_TAG = re.compile(r'"[\x21\x23-\x7e]{0,500}"')
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.IGNORECASE)
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", re.ASCII | re.IGNORECASE)
 # To ask whether a file is still the same a weak tag will do (RFC 9110 section 13.1.2).
 _TAG = re.compile(r'(?:W/)?"[\x21\x23-\x7e]{0,500}"')
-_LENGTH = re.compile(r"\d{1,18}")
+_LENGTH = re.compile(r"\d{1,18}", re.ASCII)
 
 
 class WrongPart(Broken):
@@ -113,6 +113,6 @@ def _read_part(content_range: str, tag: str, known: Version, have_bytes: int) ->
 def _read_date(value: str) -> datetime | None:
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a day or an hour of twenty digits
         return None
     return date.replace(tzinfo=date.tzinfo or UTC)

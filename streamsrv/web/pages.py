@@ -1,7 +1,9 @@
 """The page and its files: `GET /` and `GET /static/...`, from one folder."""
 
 import asyncio
+import errno
 import hashlib
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +41,9 @@ _MEDIA_TYPES = {
     ".mp3": "audio/mpeg",
     ".txt": "text/plain; charset=utf-8",
 }
+
+# What the system says of a name that no file has: missing, below a file, a folder, too long, a link to itself.
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,8 @@ class Pages:
         )
 
     def _read(self, path: str) -> _Page:
-        file = (self._folder / path).resolve()
+        # Not by Path.resolve, for which a link to itself is no OSError.
+        file = Path(os.path.realpath(self._folder / path))
         if not file.is_relative_to(self._folder):  # a link that leads out
             raise NotFound
         try:
@@ -91,7 +97,9 @@ class Pages:
                 body = self._without_missing(file.read_bytes()) if file.suffix == ".html" else file.read_bytes()
                 page = _Page(modified_ns, body, hashlib.sha256(body).hexdigest()[:32])
                 self._pages[file] = page
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
+        except OSError as error:
+            if error.errno not in _NO_FILE:
+                raise
             raise NotFound from error
         return page
 

@@ -200,6 +200,17 @@ async def test_bad_requests_are_400_in_words(client: Client, uri: Callable[[str]
     assert (await told(client, JOBS))["jobs"] == []
 
 
+@pytest.mark.parametrize("name", ["a" * 300, "a" * 300 + "/b.flac", "a/" * 2040, "one.flac/" + "a" * 300])
+async def test_a_name_that_no_disk_takes_is_no_file(client: Client, root: Path, name: str) -> None:
+    """What is longer than a name or a path can be isn't there, as anything else that isn't: 422, or an empty job."""
+    address = f"{root.as_uri()}/{name}"[:4096]
+    for route in (SEGMENT, TRACKS):
+        reply = await post(client, route, [address])
+        assert (reply.status, reply.detail) == (422, "There is no such file.")
+    assert (await ended(client, await begin(client, [address])))["error"] == "There is no such file."
+    assert (await get(client, f"{FILES}?folder={address}")).status == 422
+
+
 async def test_other_bodies_are_refused_by_their_kind(client: Client, uri: Callable[[str], str]) -> None:
     """A form and a packed body are 415, a huge one is 413, whether it says so or not; another method is 405."""
     body = json.dumps({"video_files": [uri("one.flac")]})

@@ -586,6 +586,20 @@ class TestPages:
         async with client.get("/static/app.js") as reply:
             await problem_of(reply, 404, "not-found")
 
+    @pytest.mark.parametrize(
+        "path", ["a" * 256, "vendor/" + "a" * 300 + ".js", "a" * 300 + "/app.js", "a/" * 3000 + "b"]
+    )
+    async def test_a_name_that_no_disk_takes(self, client: TestClient, path: str) -> None:
+        """What is longer than a name or a path can be isn't there, as anything else that isn't."""
+        async with client.get(f"/static/{path}") as reply:
+            await problem_of(reply, 404, "not-found")
+
+    async def test_a_link_to_itself(self, client: TestClient, folder: Path) -> None:
+        """It leads to no file."""
+        (folder / "round.js").symlink_to("round.js")
+        async with client.get("/static/round.js") as reply:
+            await problem_of(reply, 404, "not-found")
+
     async def test_what_is_missing(self, folder: Path) -> None:
         """Lines of HTML that need what isn't there are left out, and a browser that has them is told that it is new."""
         (folder / "index.html").write_text('<p>\n<a data-needs="one">1</a>\n<a data-needs="two">2</a>\n</p>\n')

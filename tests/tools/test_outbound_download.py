@@ -22,7 +22,7 @@ from streamsrv.errors import DiskFull, FailedDownload, RefusedAddress
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.outbound.download import Downloaded, DownloadLimits, Downloads, Progress
 from streamsrv.outbound.guard import Broken, Guard
-from streamsrv.outbound.replies import Version, read_offer
+from streamsrv.outbound.replies import Offer, Version, condition_headers, read_offer, read_retry_after
 
 MIB = 1 << 20
 BODY = random.Random(1).randbytes(3 * MIB + 17)
@@ -334,6 +334,28 @@ def test_retry_after_is_read(value: str, seconds: float | None) -> None:
     with pytest.raises(Broken) as broken:
         read_offer(503, {"Retry-After": value}, Version(), 0)
     assert broken.value.retry_after == seconds
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "Mon, 99999999999999999999 Jan 2020 00:00:00 GMT",
+        "Mon, 01 Jan 99999999999999999999 00:00:00 GMT",
+        "Mon, 01 Jan 2020 00:00:00 +99999999999999999999",
+        "Mon, 01 Jan 2020 99999999999999999999:00:00 GMT",
+        "9" * 400,
+        "9" * 5000,
+        "\u0661\u0662",
+        "1_0",
+        "1e9",
+        "",
+    ],
+)
+def test_an_absurd_moment_is_none(value: str) -> None:
+    """A date or a number that can't be is no date and no number, wherever a server says it."""
+    assert read_retry_after(value) is None
+    assert condition_headers(None, value) == {}
+    assert read_offer(200, {"Content-Length": value}, Version(), 0) == Offer(0, Version())
 
 
 async def test_an_announced_giant_is_refused_at_once(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:
