@@ -1,7 +1,6 @@
 """What the conversion endpoints take and give."""
 
 import re
-import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -11,6 +10,7 @@ from streamsrv.errors import BadParameter
 from streamsrv.media.cut import Cut
 from streamsrv.media.formats import Format
 from streamsrv.media.loss import STRICT, TERMS
+from streamsrv.text import canonical_uuid, whole_number
 
 T = TypeVar("T")
 
@@ -43,10 +43,10 @@ def read_options(fields: Mapping[str, str], formats: Mapping[str, Format]) -> Co
 
 def read_conversion_id(text: str) -> str:
     """A UUID in its canonical form. Raises BadParameter."""
-    try:
-        return str(uuid.UUID(text if len(text) == 36 else ""))
-    except ValueError as error:
-        raise BadParameter("conversion_id must be a UUID, e.g. 550e8400-e29b-41d4-a716-446655440000.") from error
+    conversion_id = canonical_uuid(text)
+    if conversion_id is None:
+        raise BadParameter("conversion_id must be a UUID, e.g. 550e8400-e29b-41d4-a716-446655440000.")
+    return conversion_id
 
 
 def format_reply(form: Format) -> dict[str, Any]:
@@ -93,10 +93,10 @@ def _read_bitrate(text: str) -> int:
 
 
 def _read_number(text: str, name: str, unit: str) -> int:
-    # Python refuses to read numbers of more than 4300 digits.
-    if not (text.isascii() and text.isdecimal() and len(text) < 8 and int(text) > 0):
+    number = whole_number(text, digits=7)
+    if not number:
         raise BadParameter(f"{name} must be a whole number {unit}, not {text[:_SHOWN_CHARACTERS]!r}.")
-    return int(text)
+    return number
 
 
 def _read_seconds(text: str, name: str) -> float:

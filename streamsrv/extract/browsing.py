@@ -6,6 +6,7 @@ from pathlib import Path
 
 from streamsrv.errors import Problem, UnusableFile
 from streamsrv.extract.sources import Sources
+from streamsrv.text import shown
 
 _MAX_ENTRIES = 1000
 _SUFFIXES = frozenset(
@@ -65,8 +66,8 @@ def _entry(path: Path, sources: Sources) -> Entry | None:
         path.name.encode()
         real = sources.find(path.as_uri())
         if real.is_dir():
-            return Entry(path.name, path.as_uri(), None)
+            return Entry(shown(path.name), path.as_uri(), None)
         looks_right = path.suffix.lower() in _SUFFIXES and real.is_file()
-        return Entry(path.name, path.as_uri(), real.stat().st_size) if looks_right else None
+        return Entry(shown(path.name), path.as_uri(), real.stat().st_size) if looks_right else None
     except (OSError, UnicodeEncodeError, Problem):
         return None

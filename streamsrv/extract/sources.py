@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from streamsrv.errors import Problem, RefusedAddress, UnusableFile
 from streamsrv.extract.identity import Identity
+from streamsrv.text import hides_something
 
 _FILE = "file://"
 _OUTSIDE = "Files of this server are read below its media roots only (extract.media_roots)."
@@ -192,6 +193,8 @@ def path_of(uri: str) -> Path:
     """The path that a file:// address names (RFC 8089). Pure. Raises RefusedAddress, also for a file elsewhere."""
     if not uri.lower().startswith(_FILE):
         raise RefusedAddress("What lies on this server is named by an address that begins with file://.")
+    if hides_something(uri):  # others are shown the address as it was sent
+        raise RefusedAddress("In an address control characters, and those that turn text around, are written as %XX.")
     try:
         parts = urlsplit(uri)
         path = unquote(parts.path, errors="strict")

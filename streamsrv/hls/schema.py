@@ -1,15 +1,15 @@
 """What the streaming endpoints take and give."""
 
-import uuid
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from streamsrv.errors import BadParameter
 from streamsrv.hls.profiles import PROFILES, Profile, choose
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
+from streamsrv.text import canonical_uuid, plain_number
 
 PriorityName = Literal["urgent", "normal", "background"]
 CodecName = Literal["aac", "mp3", "opus", "flac"]
@@ -27,7 +27,7 @@ class StreamOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     codec: CodecName | None = None
-    bitrate: int | None = None
+    bitrate: Annotated[int, BeforeValidator(plain_number)] | None = None
     quality_profile: QualityName | None = None
     priority: PriorityName = "normal"
     errors: ErrorsName = "strict"
@@ -61,14 +61,10 @@ def read_options(fields: Mapping[str, str]) -> StreamOptions:
 
 def read_job_id(text: str) -> str:
     """A UUID in its canonical form. Raises BadParameter."""
-    try:
-        return str(uuid.UUID(text)) if len(text) == 36 else _refuse_job_id()
-    except ValueError:
-        return _refuse_job_id()
-
-
-def _refuse_job_id() -> str:
-    raise BadParameter("job_id must be a UUID, e.g. 550e8400-e29b-41d4-a716-446655440000.")
+    job_id = canonical_uuid(text)
+    if job_id is None:
+        raise BadParameter("job_id must be a UUID, e.g. 550e8400-e29b-41d4-a716-446655440000.")
+    return job_id
 
 
 def job_reply(job: Job, *, base_url: str, queue_position: int | None, eta_seconds: float | None) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from streamsrv.errors import BadParameter
 from streamsrv.jobs.job import JobStatus
+from streamsrv.text import whole_number
 
 _PAGE_LIMIT = 50
 _MAX_PAGE_LIMIT = 200
@@ -30,7 +31,7 @@ def read_limit(text: str) -> int:
     """Read how many jobs a page has. Raises BadParameter."""
     if not text:
         return _PAGE_LIMIT
-    # Python refuses to read numbers of more than 4300 digits.
-    if not text.isdecimal() or len(text) > len(str(_MAX_PAGE_LIMIT)) or not 1 <= int(text) <= _MAX_PAGE_LIMIT:
+    limit = whole_number(text, digits=len(str(_MAX_PAGE_LIMIT)))
+    if limit is None or not 1 <= limit <= _MAX_PAGE_LIMIT:
         raise BadParameter(f"limit must be a whole number from 1 to {_MAX_PAGE_LIMIT}.")
-    return int(text)
+    return limit

@@ -17,6 +17,7 @@ from streamsrv.media.probe import depth_bits_of, fault_of, is_float, look_into, 
 from streamsrv.media.raw import RawKind, raw_kind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
+from streamsrv.text import shown
 
 # As much as any tag of a language takes (RFC 5646 section 4.4.1); a file may say anything.
 _LANGUAGE_CHARACTERS = 35
@@ -136,7 +137,7 @@ def _track(number: int, stream: dict[str, Any], declared: Declared | None, clock
         sample_rate=int(stream.get("sample_rate") or 0),
         channels=int(stream.get("channels") or 0),
         depth_bits=depth_bits_of(stream),
-        language=None if language in (None, "und") else language[:_LANGUAGE_CHARACTERS],
+        language=None if language in (None, "und") else shown(language)[:_LANGUAGE_CHARACTERS] or None,
         layout=None if layout in (None, "unknown") else layout,
         declared=declared,
         clock=clock,

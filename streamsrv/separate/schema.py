@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from streamsrv.errors import BadParameter
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
 from streamsrv.separate.settings import Precision
 from streamsrv.separate.tracks import Clip
+from streamsrv.text import plain_number, shown
 
 PriorityName = Literal["urgent", "normal", "background"]
 ErrorsName = Literal["strict", "tolerate"]
@@ -43,12 +44,12 @@ class SongOptions(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    overlap: Annotated[float, Field(ge=0, le=MAX_OVERLAP)] | None = None
-    shifts: Annotated[int, Field(ge=0, le=MAX_SHIFTS)] | None = None
+    overlap: Annotated[float, BeforeValidator(plain_number), Field(ge=0, le=MAX_OVERLAP)] | None = None
+    shifts: Annotated[int, BeforeValidator(plain_number), Field(ge=0, le=MAX_SHIFTS)] | None = None
     precision: Precision | None = None
     priority: PriorityName = "normal"
     errors: ErrorsName = "strict"
-    song_name: Annotated[str, Field(max_length=500)] | None = None
+    song_name: Annotated[str, Field(max_length=500), AfterValidator(shown)] | None = None
 
 
 class FormOptions(SongOptions):

@@ -8,6 +8,7 @@ from typing import Any
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
+from streamsrv.text import whole_number
 from streamsrv.web.requests import X_REQUEST_ID, request_id
 from streamsrv.web.responses import to_json
 
@@ -33,7 +34,7 @@ def close_events_at_shutdown(app: web.Application) -> None:
 def last_event_id(request: web.BaseRequest) -> int:
     """Return the revision that the client saw last; 0 where it saw none or says something that we never sent."""
     sent = request.headers.get("Last-Event-ID", "")
-    return int(sent) if sent.isascii() and sent.isdigit() and len(sent) < 19 else 0
+    return whole_number(sent, digits=18) or 0
 
 
 async def send_events(request: web.Request, events: Events) -> web.StreamResponse:

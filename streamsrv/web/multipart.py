@@ -6,7 +6,6 @@ texts, such as "-".
 """
 
 import re
-import unicodedata
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -17,6 +16,7 @@ from streaming_form_data.parser import UnexpectedPartException
 from streaming_form_data.targets import BaseTarget
 
 from streamsrv.errors import BadForm, Problem, TooLarge
+from streamsrv.text import shown
 from streamsrv.web.names import did_you_mean
 
 FILE_FIELD = "file"
@@ -34,8 +34,6 @@ _MAX_PREAMBLE_BYTES = 8192
 _NAME_CHARS = 80
 _FILENAME_CHARS = 255
 _NAMING = b"content-disposition:"
-# Control characters, half characters, line and paragraph separators.
-_NOT_TEXT = {"Cc", "Cs", "Zl", "Zp"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +260,8 @@ def _read_boundary(content_type: str) -> bytes:
 
 
 def _last_component(name: str | None) -> str:
-    """The name without folders of either kind of system and without what isn't text; "" for what is no name."""
+    """What of the name can be shown, without folders of either kind of system; "" for what is no name."""
     # Browsers write a quote so (HTML section 4.10.21.8).
     last = re.split(r"[/\\]", (name or "").replace("%22", '"'))[-1]
-    text = "".join(char for char in last if unicodedata.category(char) not in _NOT_TEXT).strip()
+    text = shown(last).strip()
     return "" if text in {".", ".."} else text[:_FILENAME_CHARS]

@@ -417,7 +417,16 @@ async def test_extractions_are_listed(client: Client, uri: Callable[[str], str])
     assert len((await told(client, f"{JOBS}?status=Completed,Failed"))["jobs"]) == 5
     assert (await told(client, f"{JOBS}?status=cancelled")) == {"jobs": [], "next": None}
     assert (await told(client, JOBS))["jobs"][-1] == await told(client, locations[0])
-    for bad in ("limit=0", "limit=201", "limit=x", "status=done", "before=x", "colour=red", "limit=1&limit=2"):
+    for bad in (
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "status=done",
+        "before=x",
+        "colour=red",
+        "limit=1&limit=2",
+        "limit=\u0661",
+    ):
         assert (await get(client, f"{JOBS}?{bad}")).status == 400, bad
     assert (await told(client, "/v1/stream/jobs"))["jobs"] == []
 

@@ -391,6 +391,8 @@ async def test_jobs_are_listed_newest_first_in_pages(start: Start, song: Path) -
         "colour=red",
         "limit=1&limit=2",
         f"limit={'9' * 5000}",
+        "limit=\u0661",
+        "limit=\uff11",
     ],
 )
 async def test_bad_list_parameters_are_refused(start: Start, query: str) -> None:

@@ -180,7 +180,21 @@ def test_a_conversion_has_a_name_in_one_spelling(text: str) -> None:
     assert read_conversion_id(text) == str(uuid.UUID(ID))
 
 
-@pytest.mark.parametrize("text", ["", "x", ID[:-1], f"{ID}0", f"{{{ID}}}", ID.replace("-", ""), "g" * 36, f"{ID} "])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        ID[:-1],
+        f"{ID}0",
+        f"{{{ID}}}",
+        ID.replace("-", ""),
+        "g" * 36,
+        f"{ID} ",
+        f"\u0661{ID[1:]}",
+        f"{ID[0]}_{ID[2:]}",
+    ],
+)
 def test_other_names_are_refused(text: str) -> None:
     """What isn't written as a UUID is refused, with an example."""
     with pytest.raises(BadParameter, match=r"e\.g\. 550e8400"):

@@ -17,6 +17,7 @@ from streamsrv.extract.sources import path_of
         ("file:///srv/a%20film%3F%23.mkv", "/srv/a film?#.mkv"),
         ("file:///srv/J%C3%B3ga.mkv", "/srv/Jóga.mkv"),
         ("file:///srv/%252e.mkv", "/srv/%2e.mkv"),
+        ("file:///srv/a%1B%0A.mkv", "/srv/a\x1b\n.mkv"),
     ],
 )
 def test_a_path_is_read(uri: str, path: str) -> None:
@@ -44,9 +45,12 @@ def test_what_python_writes_is_read(name: str) -> None:
         "file:///srv/%00film.mkv",
         "file:///srv/%ff.mkv",
         "file://[::1/srv/film.mkv",
+        "file:///srv/fi\x1b[201~lm.mkv",
+        "file:///srv/fi\nlm.mkv",
+        "file:///srv/film\u202evkm.exe",
     ],
 )
 def test_other_addresses_are_refused(uri: str) -> None:
-    """A host, a query, a null byte, what isn't UTF-8 and what is no path at all are refused."""
+    """A host, a query, a null byte, what isn't UTF-8, what turns text around and what is no path at all are refused."""
     with pytest.raises(RefusedAddress):
         path_of(uri)

@@ -113,6 +113,8 @@ def test_line_ends_cost_no_more_than_other_bytes(dense: bytes) -> None:
         ("../../etc/passwd", "passwd"),
         ("C:\\\\Music\\\\song.mp3", "song.mp3"),
         ("a\x00b\x1b\x7fc.mp3", "abc.mp3"),
+        ("song\u202e3pm.exe", "song3pm.exe"),
+        ("a\u2066b\u200fc\x85d.mp3", "abcd.mp3"),
         ("..", ""),
         ("music/", ""),
         ("", ""),
@@ -120,7 +122,7 @@ def test_line_ends_cost_no_more_than_other_bytes(dense: bytes) -> None:
     ],
 )
 def test_the_name_of_the_file_is_its_last_component(sent: str, kept: str) -> None:
-    """Folders and control characters in a file's name are left out."""
+    """Folders, control characters and turns of direction in a file's name are left out."""
     seen, _ = walk(form(part("file", b"x", f'; filename="{sent}"')))
     assert seen.file == FilePart(kept, "")
 

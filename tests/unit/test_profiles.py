@@ -93,13 +93,23 @@ def test_options_are_read_strictly() -> None:
         ({"priority": "now"}, "priority must be one of urgent"),
         ({"bitrate": "fast"}, "bitrate must be a whole number"),
         ({"bitrate": "1e5"}, "bitrate must be a whole number"),
+        ({"bitrate": "128_000"}, "bitrate must be a whole number"),
+        ({"bitrate": "\u0661\u0662\u0668000"}, "bitrate must be a whole number"),
     ]:
         with pytest.raises(BadParameter, match=words):
             read_options(fields)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "550e8400e29b41d4a716446655440000", "../../../../etc/passwd-----------------"]
+    "text",
+    [
+        *("", "x", "550e8400e29b41d4a716446655440000", "../../../../etc/passwd-----------------"),
+        *(
+            "\u0665" + "50e8400-e29b-41d4-a716-446655440000",
+            "{550e8400e29b41d4-a716-446655440000}",
+            "5_0e8400-e29b-41d4-a716-446655440000",
+        ),
+    ],
 )
 def test_a_job_id_is_a_uuid(text: str) -> None:
     """In its canonical form only, since it becomes part of keys."""

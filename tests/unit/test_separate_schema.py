@@ -72,14 +72,21 @@ def test_each_field_says_what_is_possible(field: str) -> None:
 @pytest.mark.parametrize(
     ("field", "text"),
     [
-        *(("overlap", text) for text in ("nan", "inf", "-0.1", "0.96", "1", "", "0,5")),
-        *(("shifts", text) for text in ("-1", "21", "1.5", "x", "1e400", "9" * 5000)),
+        *(("overlap", text) for text in ("nan", "inf", "-0.1", "0.96", "1", "", "0,5", "0.\u0665", "0.2_5")),
+        *(("shifts", text) for text in ("-1", "21", "1.5", "x", "1e400", "9" * 5000, "\u0661", "1_0")),
     ],
 )
 def test_numbers_are_numbers_within_bounds(field: str, text: str) -> None:
     """Overlap and shifts are finite and within their bounds."""
     with pytest.raises(BadParameter):
         read_form({field: text})
+
+
+def test_a_name_is_only_a_name() -> None:
+    """What a terminal or a page would obey is dropped from a song's name, however it is sent."""
+    sent = "So\x00ng\r\n\x1b[201~\u202egnp.exe\u2066 \U0001f600"
+    for options in (read_form({"song_name": sent}), SongRequest.model_validate({"mp3": "AAAA", "song_name": sent})):
+        assert options.song_name == "Song[201~gnp.exe \U0001f600"
 
 
 def test_json_takes_no_text_for_numbers() -> None:
