@@ -31,7 +31,7 @@ from streamsrv.storage.spool import Spool
 from streamsrv.web.admission import Admission
 from streamsrv.web.events import last_event_id, send_events
 from streamsrv.web.json_body import JsonLimits, read_json
-from streamsrv.web.requests import public_origin, read_query
+from streamsrv.web.requests import public_origin, read_query, told_origin
 from streamsrv.web.responses import json_reply
 from streamsrv.web.uploads import FilePart, UploadLimits, defer_continue, receive_form
 
@@ -103,10 +103,11 @@ class SeparateApi:
         await self._queue.check(JobKind.SEPARATE)
         with self._admission.place():
             async with self._intake.spool() as spool:
+                told = told_origin(request, self._public_url)
                 if request.content_type == _FORM:
-                    order = await self._receive_form(request, spool, origin)
+                    order = await self._receive_form(request, spool, told)
                 else:
-                    order = await self._receive_json(request, spool, origin)
+                    order = await self._receive_json(request, spool, told)
                 _, song, is_working = await self._intake.submit(spool, order)
         return json_reply(
             {"hash": song, "reason": _ENQUEUED if is_working else _KNOWN},

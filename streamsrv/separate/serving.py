@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from aiohttp import web
 
 from streamsrv.errors import BadParameter, NotFound, Unavailable
-from streamsrv.jobs.job import Job
+from streamsrv.jobs.job import Job, JobKind
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.media.formats import MEDIA_TYPES
 from streamsrv.separate.downloads import SUFFIXES, TrackFiles
@@ -35,6 +35,8 @@ _FOREVER = "public, max-age=31536000, immutable"
 _ASK_AGAIN = "no-cache"
 # A playlist is held until its first segment is there: players don't come back after an error.
 _FIRST_SEGMENT_SECONDS = 8.0
+# Of so many jobs it is remembered whose they are: a segment costs no look into the store.
+_KNOWN_JOBS = 1000
 
 
 class ServingApi:
@@ -57,6 +59,7 @@ class ServingApi:
         self._hot = hot
         self._playlists = StemPlaylists(store, hot)
         self._download_idle_seconds = download_idle_seconds
+        self._hashes: dict[str, str] = {}  # of songs, by their jobs; neither ever changes
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -145,13 +148,24 @@ class ServingApi:
         job_id = request.match_info["job"]
         name = segment_name(request.match_info["track"], request.match_info["segment"])
         row = await self._store.segment(job_id, name)
-        if row is None:
+        if row is None or await self._hash_of(job_id) != request.match_info["song"].lower():
             raise NotFound("There is no such segment.")
         body = await self._hot.get(f"stems/{job_id}/{row.key} {row.etag}", lambda: self._storage.read(row.key))
         if body is None:
             raise NotFound("There is no such segment.")
         media_type = MEDIA_TYPES["." + name.rpartition(".")[2]]
         return bytes_reply(request, body, etag=row.etag, media_type=media_type, cache_control=_FOREVER)
+
+    async def _hash_of(self, job_id: str) -> str | None:
+        """The hash of the song that a job is of; None where it is of none, or gone."""
+        if job_id not in self._hashes:
+            job = await self._store.get(job_id)
+            if job is None or job.kind is not JobKind.SEPARATE:
+                return None
+            if len(self._hashes) >= _KNOWN_JOBS:
+                self._hashes.clear()
+            self._hashes[job_id] = job.options["song"]
+        return self._hashes[job_id]
 
     async def _with_segments(self, request: web.Request) -> Job:
         """The song's job once it has a segment: waits a few seconds for it, then 503, since players retry that."""

@@ -23,9 +23,11 @@ _SEC_FETCH_MODE = istr("Sec-Fetch-Mode")
 _SEC_FETCH_DEST = istr("Sec-Fetch-Dest")
 _RESOURCE_POLICY = istr("Cross-Origin-Resource-Policy")
 _CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
+# Else aiohttp would tell which versions of what are running, and with it which of their holes.
+SERVER = "streamsrv"
 _VARY = f"{hdrs.REFERER}, {_SEC_FETCH_SITE}"
 # For replies to what is no request, of which nobody knows who sent it.
-ISOLATED = {_CONTENT_TYPE_OPTIONS: "nosniff", _RESOURCE_POLICY: "same-origin"}
+ISOLATED = {_CONTENT_TYPE_OPTIONS: "nosniff", _RESOURCE_POLICY: "same-origin", hdrs.SERVER: SERVER}
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _ANY = "*"
@@ -133,6 +135,7 @@ async def _refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 async def _isolate(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
+    headers[hdrs.SERVER] = SERVER
     headers[_CONTENT_TYPE_OPTIONS] = "nosniff"
     headers[_RESOURCE_POLICY] = "cross-origin" if request.app[_CALLERS].invites(request) else "same-origin"
     headers.add(hdrs.VARY, _VARY)

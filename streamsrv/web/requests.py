@@ -6,12 +6,14 @@ import re
 import secrets
 import time
 from collections.abc import Collection
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 from multidict import istr
 from structlog.typing import FilteringBoundLogger
+from yarl import URL
 
 from streamsrv.errors import BadParameter, BadRequest
 from streamsrv.web.names import did_you_mean
@@ -57,6 +59,20 @@ def public_origin(request: web.BaseRequest, public_url: str) -> str:
     return f"{request.scheme}://{host}"
 
 
+def told_origin(request: web.BaseRequest, public_url: str) -> str:
+    """The same for addresses that others than the sender are told, as those in callbacks.
+
+    Names were checked before: see `foreign_pages`. A literal address may be anybody's: one of the public internet is
+    believed where the connection came in on it, else that by which it came in is told.
+    """
+    origin = public_origin(request, public_url)
+    came_to = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    named = _read_address(URL(origin).host or "")
+    if public_url or came_to is None or named is None or not named.is_global or named == _read_address(came_to[0]):
+        return origin
+    return str(URL.build(scheme=request.scheme, host=came_to[0], port=came_to[1]))
+
+
 def read_query(request: web.BaseRequest, fields: Collection[str]) -> dict[str, str]:
     """Read the query string. An empty value counts as absent. Raises BadParameter for an unknown or repeated name."""
     found: dict[str, str] = {}
@@ -69,6 +85,14 @@ def read_query(request: web.BaseRequest, fields: Collection[str]) -> dict[str, s
         if value:
             found[name] = value
     return found
+
+
+def _read_address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address
 
 
 def _make_middleware(log: FilteringBoundLogger) -> Middleware:

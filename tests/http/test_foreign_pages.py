@@ -278,6 +278,7 @@ class TestReplies:
         reply = await asked(await start(), method, path, {})
         assert reply.status == status
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
+        assert reply.headers["Server"] == "streamsrv"
         assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert {"Origin", "Referer, Sec-Fetch-Site"} == set(reply.headers.getall("Vary"))
 
@@ -287,5 +288,6 @@ class TestReplies:
         for headers, status in (({"Host": "evil.example"}, 421), ({"Origin": EVIL}, 403), ({"Expect": "wonders"}, 417)):
             reply = await asked(client, "DELETE", NO_JOB, headers)
             assert reply.status == status
+            assert reply.headers["Server"] == "streamsrv"
             assert reply.headers["X-Content-Type-Options"] == "nosniff"
             assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"

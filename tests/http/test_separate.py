@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import TestClient
 from support.deadline import eventually
 from support.models import save_safe, small_model, tiny_repo
+from support.neighbours.canary import Canary
 from support.songs import music
 from support.wire.link import linked
 from support.wire.messages import request_head
@@ -46,6 +48,64 @@ async def test_a_bad_host_is_refused(start: Start, repo: Path) -> None:
     client = await start(separate={"model_repo": str(repo), "model": "tiny"})
     async with client.post("/apiv1/separate", json={"mp3": "AAAA"}, headers={"Host": "a b<c>"}) as reply:
         assert reply.status == 400
+
+
+async def completed(client: Client, song_hash: str) -> dict[str, Any]:
+    """What is told of a song once it is whole."""
+
+    async def whole() -> dict[str, Any] | None:
+        async with client.get(f"/apiv1/song/{song_hash}") as reply:
+            document = await reply.json()
+        assert document["status"] not in ("Failed", "Cancelled"), document
+        return document if document["status"] == "Completed" else None
+
+    return await eventually(whole)
+
+
+async def test_a_segment_is_found_by_its_own_song(start: Start, repo: Path, tmp_path: Path) -> None:
+    """Under the hash of another song a segment isn't there, however often it is asked for."""
+    client = await start(separate={"model_repo": str(repo), "model": "tiny"})
+    told = await submitted(client, music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes())
+    song_hash = (await completed(client, told["hash"]))["hash"]
+    async with client.get(f"/apiv1/stems/{song_hash}/drums/index.m3u8") as reply:
+        segment = next(line for line in (await reply.text()).splitlines() if line.endswith(".m4s"))
+    for asked, status in [(song_hash, 200), ("0" * 64, 404), (song_hash.upper(), 200), ("0" * 64, 404)]:
+        async with client.get(f"/apiv1/stems/{asked}/drums/{segment}") as reply:
+            assert reply.status == status, asked
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("8.8.4.77", "http://127.0.0.1:{port}"),
+        ("[2606:4700:dead:beef::1]:80", "http://127.0.0.1:{port}"),
+        ("[::ffff:8.8.4.77]", "http://127.0.0.1:{port}"),
+        ("localhost:{port}", "http://localhost:{port}"),
+        ("192.168.7.7:9000", "http://192.168.7.7:9000"),
+    ],
+)
+async def test_a_callback_names_the_server_as_it_is(
+    start: Start, repo: Path, tmp_path: Path, host: str, told: str
+) -> None:
+    """A receiver is told where this server is: no public address that a sender made up, but its own or a local one."""
+    came: list[dict[str, Any]] = []
+
+    async def take(request: web.Request) -> web.Response:
+        came.append(await request.json())
+        return web.Response()
+
+    song = music(tmp_path / "a.mp3", seconds=SONG_SECONDS).read_bytes()
+    client = await start(separate={"model_repo": str(repo), "model": "tiny"}, outbound={"allow": ["127.0.0.1"]})
+    async with Canary(take).serve() as canary:
+        body = {"mp3": base64.b64encode(song).decode(), "callback": {"url": canary.url("/callback")}}
+        called = {"Host": host.format(port=client.port)}
+        async with client.post("/apiv1/separate", json=body, headers=called) as reply:
+            assert reply.status == 200, await reply.text()
+            song_hash = (await reply.json())["hash"]
+        await eventually(lambda: bool(came))
+    data, origin = came[0]["data"], told.format(port=client.port)
+    assert data["song_url"] == f"{origin}/apiv1/song/{song_hash}"
+    assert all(url.startswith(f"{origin}/apiv1/track/") for url in data["tracks"].values())
 
 
 async def test_models_of_an_empty_folder(start: Start, tmp_path: Path) -> None:
