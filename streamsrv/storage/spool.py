@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import threading
-import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from streamsrv.errors import Conflict
 from streamsrv.files import begin_writeback, disk_errors
 from streamsrv.storage.disk import empty_folder
+from streamsrv.storage.lent import Closed, LentFile
 from streamsrv.storage.room import Room
 
 # A thread costs little for a large write and much for a small one: while no reader waits, small appends are collected.
@@ -37,7 +37,8 @@ class Spool:
     One task appends. `size` counts the bytes that readers can have by now, `appended` all that came, of which some may
     have to be written yet; neither shrinks.
     The descriptor stays open as long as anybody holds the spool: a reader can begin and finish after the file was
-    renamed, and an aborted file is truncated at once, so that whoever lets go last frees nothing large.
+    renamed. That of an aborted one is closed as soon as no thread uses it: whoever still holds the spool, as the
+    traceback of what ended its upload does, holds no descriptor.
     """
 
     def __init__(self, path: Path, descriptor: int, forget: Callable[["Spool"], None]) -> None:
@@ -47,7 +48,7 @@ class Spool:
         self.ended = False
         self.aborted = False
         self._descriptor = descriptor
-        weakref.finalize(self, os.close, descriptor)
+        self._file = LentFile(descriptor)
         self._forget = forget
         self._loop = asyncio.get_running_loop()
         self._pending: list[bytes] = []
@@ -191,10 +192,11 @@ class Spool:
         return self.size >= count
 
     async def _read(self, offset: int, count: int) -> bytes:
-        data = await self._loop.run_in_executor(None, self._pread, offset, count)
-        if self.aborted:
-            raise SpoolAborted  # what was read may have been cut off already
-        return data
+        with suppress(Closed):
+            data = await self._loop.run_in_executor(None, self._pread, offset, count)
+            if not self.aborted:  # else what was read may have been cut off already
+                return data
+        raise SpoolAborted
 
     # What follows runs in threads. Each is a method, so that the thread holds the spool and with it the descriptor.
 
@@ -214,18 +216,22 @@ class Spool:
             return count
 
     def _pread(self, offset: int, count: int) -> bytes:
-        return os.pread(self._descriptor, count, offset)
+        with self._file.in_use():
+            return os.pread(self._descriptor, count, offset)
 
     def _sync(self) -> None:
-        os.fsync(self._descriptor)
+        with suppress(Closed), self._file.in_use():  # of what is closed nothing is kept
+            os.fsync(self._descriptor)
 
     def _remove(self) -> None:
         with self._disk:
             try:
                 self.path.unlink()
+                os.ftruncate(self._descriptor, 0)
             except FileNotFoundError:
                 return  # somebody has taken the file over
-            os.ftruncate(self._descriptor, 0)
+            finally:
+                self._file.close()
 
 
 class Spools:

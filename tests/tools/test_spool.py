@@ -251,7 +251,7 @@ async def test_abort_removes_the_file_and_tells_readers(spools: Spools, tmp_path
     await again.abort()
 
 
-async def test_abort_waits_for_the_write_in_flight(spools: Spools, slow_disk: SlowDisk) -> None:
+async def test_abort_waits_for_the_write_in_flight(spools: Spools, slow_disk: SlowDisk, tmp_path: Path) -> None:
     """An abort while the disk writes is safe, also if the one who appends is cancelled; then all space is free."""
     spool = await spools.create("a")
     sending = asyncio.ensure_future(spool.append(bytes(4 * MIB)))
@@ -267,7 +267,7 @@ async def test_abort_waits_for_the_write_in_flight(spools: Spools, slow_disk: Sl
     await aborting
     await asyncio.gather(sending, second, return_exceptions=True)
     assert not spool.path.exists()
-    assert os.fstat(spool._descriptor).st_size == 0
+    assert descriptors(tmp_path) == []
 
 
 async def test_a_full_disk(spools: Spools) -> None:
@@ -344,6 +344,45 @@ async def test_no_descriptor_stays_open(spools: Spools, tmp_path: Path) -> None:
         spools.release("a")
         del spool
         await eventually(lambda: descriptors(tmp_path) == [])
+
+
+async def test_an_aborted_upload_holds_no_descriptor(spools: Spools, tmp_path: Path) -> None:
+    """It is closed at once, whoever still holds the spool, as the traceback of what ended its upload may for long."""
+    spool = await spools.create("a")
+    await spool.append(b"sound")
+    assert len(descriptors(tmp_path)) == 1
+    await spool.abort()
+    assert descriptors(tmp_path) == []
+    with pytest.raises(SpoolAborted):
+        await spool.head(1)
+
+
+async def test_a_reader_has_its_descriptor_to_the_end(
+    spools: Spools, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A read that is under way in a thread when the upload is aborted reads its own file, and then that is closed."""
+    reading, goes_on = threading.Event(), threading.Event()
+    pread, seen = os.pread, []
+
+    def read_slowly(descriptor: int, count: int, offset: int) -> bytes:
+        reading.set()
+        assert goes_on.wait(10)
+        seen.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        return pread(descriptor, count, offset)
+
+    spool = await spools.create("a")
+    await spool.append(b"sound")
+    await spool.seal()
+    monkeypatch.setattr(os, "pread", read_slowly)
+    reader = asyncio.create_task(spool.head(5))
+    await eventually(reading.is_set)
+    await spool.abort()
+    assert len(descriptors(tmp_path)) == 1
+    goes_on.set()
+    with pytest.raises(SpoolAborted):
+        await reader
+    assert [path.name for path in seen] == ["a (deleted)"]
+    assert descriptors(tmp_path) == []
 
 
 async def test_a_beginning_that_is_cancelled_leaves_nothing(spools: Spools, tmp_path: Path) -> None:
