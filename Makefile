@@ -34,7 +34,7 @@ NO_TEST     := 5
 SOUNDFONTS     := /usr/share/sounds/sf2
 SERVE_PROGRAMS := ffmpeg=ffmpeg
 TEST_PROGRAMS  := ffmpeg=ffmpeg bwrap=bubblewrap mount=mount chromium=chromium \
-                  chromium-headless-shell=chromium-headless-shell node=nodejs npm=npm curl=curl strace=strace \
+                  chromium-headless-shell=chromium-headless-shell node=nodejs npm=npm curl=curl strace=strace unshare=util-linux \
                   libatomic.so.1=libatomic1
 TRAIN_TEST_PROGRAMS := ffmpeg=ffmpeg fluidsynth=fluidsynth espeak-ng=espeak-ng \
                   $(SOUNDFONTS)/TimGM6mb.sf2=timgm6mb-soundfont

@@ -55,6 +55,13 @@ def is_public(address: Address) -> bool:
     return address.is_global and not any(address in network for network in _SPECIAL)
 
 
+def plain(address: Address) -> Address:
+    """The IPv4 address that is written as an IPv6 one; any other as it is."""
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None and address.scope_id is None:
+        return address.ipv4_mapped
+    return address
+
+
 def is_host_name(host: str) -> bool:
     """Is that a name in small letters, and nothing that somebody reads as a number?"""
     match = _HOST_NAME.fullmatch(host)
@@ -95,9 +102,8 @@ class Allowed:
 
     def opens(self, address: Address) -> bool:
         """May the address be connected to, whatever name led to it? IPv4 that is written as IPv6 is judged as IPv4."""
-        if isinstance(address, IPv6Address) and address.ipv4_mapped is not None and address.scope_id is None:
-            return self.opens(address.ipv4_mapped)
-        return is_public(address) or any(address in network for network in self.networks)
+        address = plain(address)
+        return is_public(address) or self.lists(address)
 
     def opens_text(self, text: str) -> bool:
         """The same for an address as the system writes it; what is no address isn't open."""
@@ -105,3 +111,7 @@ class Allowed:
             return self.opens(ip_address(text))
         except ValueError:
             return False
+
+    def lists(self, address: Address) -> bool:
+        """Is it open because it was named, be it public or not?"""
+        return any(plain(address) in network for network in self.networks)

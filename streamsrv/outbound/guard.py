@@ -4,6 +4,7 @@ import errno
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from ipaddress import ip_address
 from types import TracebackType
 from typing import NoReturn, Self
 
@@ -17,6 +18,7 @@ from streamsrv import __version__
 from streamsrv.errors import FailedDownload, Problem, RefusedAddress
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.outbound.names import Names
+from streamsrv.outbound.routes import leads_here
 from streamsrv.outbound.urls import UNREACHABLE, next_url, read_url, redact
 
 MAX_REDIRECTS = 5
@@ -144,9 +146,16 @@ class Guard:
         An OSError lets a host's other addresses be tried: some may be public.
         """
         family, kind, protocol, _, address = info
-        if family not in {socket.AF_INET, socket.AF_INET6} or not self._allowed.opens_text(str(address[0])):
+        if family not in {socket.AF_INET, socket.AF_INET6} or not self._is_open(str(address[0])):
             raise OSError(errno.EACCES, "not a public address")
         return socket.socket(family, kind, protocol)
+
+    def _is_open(self, text: str) -> bool:
+        """May an address, as the system writes it, be connected to? This machine's own are public on many machines."""
+        if not self._allowed.opens_text(text):
+            return False
+        address = ip_address(text)
+        return self._allowed.lists(address) or not leads_here(address)
 
     @contextmanager
     def _translate_errors(self, url: URL) -> Iterator[None]:
