@@ -125,7 +125,14 @@ def decode_clip(task: ClipTask) -> Ended:
 
 def _damage(task: ClipTask, outcome: Outcome) -> Damage:
     examined = task.film.examined(task.source, task.track)
-    return find_damage_here(task.tools, examined, outcome, declared=task.track.declared, max_seconds=task.max_seconds)
+    return find_damage_here(
+        task.tools,
+        examined,
+        outcome,
+        declared=task.track.declared,
+        max_seconds=task.max_seconds,
+        is_given_up=task.stop.exists,
+    )
 
 
 def _keep_chunk(task: ClipTask, number: int, data: bytes) -> None:

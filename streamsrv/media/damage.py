@@ -7,35 +7,34 @@ and behind the last one is no damage of the middle: recordings begin and end wit
 
 import asyncio
 import math
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
+from streamsrv.errors import InternalError
+from streamsrv.media.adts import gaps_of
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.declared import Declared, xing_header
-from streamsrv.media.ffmpeg import Outcome
+from streamsrv.media.declared import Declared
+from streamsrv.media.ffmpeg import CORRUPT, UNDECODED, Outcome
 from streamsrv.media.ffprobe import frames_arguments
+from streamsrv.media.inputs import AUDIO_DECODERS
 from streamsrv.media.memory import probe_memory
 from streamsrv.media.ogg import count_pages
 from streamsrv.media.raw import RawKind
-from streamsrv.media.sniff import id3_length
+from streamsrv.media.tags import tag_bytes_at
 from streamsrv.media.tools import FfmpegTools
 
 # Streams of frames without a container, whose times only count the frames: what is missing shows in their places.
 _FRAMED = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac")
+_AAC_SAMPLES = 1024
 # In MPEG's streams a further leap means that the clock began anew.
 _LEAP_SECONDS = 10.0
-# Tags that stand between the frames of recordings which were joined.
-_OLD_TAG, _OLD_TAG_BYTES, _APE_TAG, _APE_HEAD_BYTES = b"TAG", 128, b"APETAGEX", 32
-_SEARCHED_BYTES = 1 << 16
-# Of MPEG's layer 3, at 320 kb/s and 32 kHz.
-_LONGEST_FRAME_BYTES = 1441
-_MOST_TAGS = 8
 _MOST_GAPS = 10_000
 _LONGER_SECONDS = 0.5
 # In less than that frames may be found by chance, in what is none.
 _RUN_SECONDS = 0.25
+# A gap with fewer bytes than this share of what its sound would take is a pause.
+_PAUSE_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +74,7 @@ async def find_damage(
     declared: Declared | None,
     max_seconds: float,
     end_seconds: float | None = None,
+    is_given_up: Callable[[], bool] = lambda: False,
 ) -> Damage:
     """How much is missing in the middle of what was decoded with that outcome, up to `end_seconds` if it was cut.
 
@@ -82,28 +82,51 @@ async def find_damage(
     """
     if examined is None:
         return NO_DAMAGE
-    if examined.format_name == "ogg" and (lost := await _lost_pages(examined.path, outcome)).seconds:
-        return lost
-    is_longer = declared is not None and outcome.heard_seconds > declared.seconds + _LONGER_SECONDS
-    # Without a container there are no pauses: a leap of the stamps is what the demuxer has stepped over.
-    is_holed = examined.format_name in _FRAMED and outcome.filled_samples > 0
-    if not (outcome.complainers or is_longer or is_holed):
+    found = await asyncio.to_thread(_look_at_places, examined, outcome, declared, end_seconds)
+    if found.seconds:
+        return found
+    if not _is_suspect(examined, outcome, declared):
         return NO_DAMAGE
-    walk = FrameWalk(
-        examined.format_name,
-        outcome.sample_rate,
-        holes_count=outcome.is_torn(examined.format_name),
-        end_seconds=end_seconds,
-    )
+    torn = outcome.is_torn(examined.format_name)
+    walk = FrameWalk(examined.format_name, outcome.sample_rate, holes_count=torn, end_seconds=end_seconds)
     argv = frames_arguments(
         tools.ffprobe, examined.path, track=examined.track, raw=examined.raw, decoders=tools.decoders
     )
     file_bytes = await asyncio.to_thread(lambda: examined.path.stat().st_size)
     limits = ChildLimits.for_sound(max_seconds, memory_bytes=probe_memory(file_bytes))
-    await tools.read_through(argv, walk.read, readable=(examined.path,), limits=limits)
+
+    def take(data: bytes) -> None:
+        if is_given_up():
+            raise InternalError("Nobody wants this any more.")
+        walk.read(data)
+
+    await tools.read_through(argv, take, readable=(examined.path,), limits=limits)
     damage = await asyncio.to_thread(walk.damage, examined.path)
-    filled_seconds = outcome.filled_samples / (outcome.sample_rate or 1) if is_holed else 0.0
+    filled_seconds = outcome.filled_samples / (outcome.sample_rate or 1) if _is_holed(examined, outcome) else 0.0
     return Damage(max(damage.seconds, filled_seconds), damage.frame_seconds)
+
+
+def _is_suspect(examined: Examined, outcome: Outcome, declared: Declared | None) -> bool:
+    """Has what reads the file complained, or is there more sound than was promised, or a pause where none can be?"""
+    readers = {examined.format_name, CORRUPT, UNDECODED, *AUDIO_DECODERS}
+    is_longer = declared is not None and outcome.heard_seconds > declared.seconds + _LONGER_SECONDS
+    return is_longer or _is_holed(examined, outcome) or not readers.isdisjoint(outcome.complainers)
+
+
+def _is_holed(examined: Examined, outcome: Outcome) -> bool:
+    """Without a container there are no pauses: a leap of the stamps is what the demuxer has stepped over."""
+    return examined.format_name in _FRAMED and outcome.filled_samples > 0
+
+
+def _look_at_places(
+    examined: Examined, outcome: Outcome, declared: Declared | None, end_seconds: float | None
+) -> Damage:
+    """What is missing by the file alone, of which ffmpeg says nothing. Blocks."""
+    if examined.format_name == "ogg":
+        return _lost_pages(examined, outcome, declared, end_seconds)
+    if examined.format_name == "aac":
+        return _lost_frames(examined.path, outcome, end_seconds)
+    return NO_DAMAGE
 
 
 def find_damage_here(
@@ -113,15 +136,36 @@ def find_damage_here(
     *,
     declared: Declared | None,
     max_seconds: float,
+    is_given_up: Callable[[], bool],
 ) -> Damage:
     """The same for those who may block, and have no event loop."""
-    return asyncio.run(find_damage(tools, examined, outcome, declared=declared, max_seconds=max_seconds))
+    return asyncio.run(
+        find_damage(tools, examined, outcome, declared=declared, max_seconds=max_seconds, is_given_up=is_given_up)
+    )
 
 
-async def _lost_pages(path: Path, outcome: Outcome) -> Damage:
-    pages = await asyncio.to_thread(count_pages, path)
-    page_seconds = outcome.heard_seconds / max(1, pages.there)
+def _lost_pages(examined: Examined, outcome: Outcome, declared: Declared | None, end_seconds: float | None) -> Damage:
+    most_samples = None if end_seconds is None else end_seconds * outcome.sample_rate
+    pages = count_pages(examined.path, examined.track, most_samples)
+    # While it is being decoded nobody knows yet how much it is.
+    seconds = outcome.heard_seconds or (declared.seconds if declared is not None else 0.0) or 1.0
+    page_seconds = seconds / max(1, pages.there)
     return Damage(pages.missing * page_seconds, page_seconds)
+
+
+def _lost_frames(path: Path, outcome: Outcome, end_seconds: float | None) -> Damage:
+    gaps, frame_bytes, frames = gaps_of(path)
+    if not gaps or not outcome.sample_rate:
+        return NO_DAMAGE
+    frame_seconds = _AAC_SAMPLES / outcome.sample_rate
+    byte_seconds = frames * frame_seconds / frame_bytes
+    with path.open("rb") as file:
+        lost = sum(
+            count - tag_bytes_at(file, place, count)
+            for place, count in gaps
+            if end_seconds is None or place * byte_seconds < end_seconds
+        )
+    return Damage(lost * byte_seconds, frame_seconds)
 
 
 class FrameWalk:
@@ -135,7 +179,7 @@ class FrameWalk:
     ) -> None:
         self._sample_rate = sample_rate or 1
         self._is_framed = format_name in _FRAMED
-        self._steps_over = format_name == "aac"
+        self._tells_places = format_name != "ogg"  # there all packets of a page have the page's
         self._holes_count = holes_count
         self._most_seconds = math.inf if end_seconds is None else end_seconds
         self._rest = b""
@@ -144,7 +188,7 @@ class FrameWalk:
         self._end_byte = 0
         self._frame_seconds = 0.0
         self._lost_seconds = 0.0
-        self._good_seconds, self._good_bytes, self._seen_bytes = 0.0, 0, 0
+        self._good_seconds, self._good_bytes = 0.0, 0
         self._run_seconds = 0.0
         self._gaps: list[tuple[int, int]] = []
         self._unsure: list[tuple[int, int]] = []
@@ -156,7 +200,6 @@ class FrameWalk:
             kind, *fields = line.split(b",")
             if kind == b"packet":
                 self._packets += 1
-                self._seen_bytes += int(fields[0])
             elif kind == b"frame" and len(fields) >= 4 and self._good_seconds < self._most_seconds:
                 self._add(*fields[:4])
                 self._packets = 0
@@ -164,25 +207,34 @@ class FrameWalk:
     def _add(self, stamp: bytes, place: bytes, size: bytes, samples: bytes) -> None:
         seconds = int(samples) / self._sample_rate
         begin = None if stamp == b"N/A" else float(stamp)
+        at = None if place == b"N/A" else int(place)
         if self._end_seconds is not None and begin is not None and not self._is_framed:
-            self._look_between(begin - self._end_seconds, seconds)
+            self._look_between(begin - self._end_seconds, seconds, at)
         self._end_seconds = (begin if begin is not None else self._end_seconds or 0.0) + seconds
         self._frame_seconds = max(self._frame_seconds, seconds)
         self._good_seconds += seconds
-        if self._is_framed and place != b"N/A":
-            self._place(int(place), int(size), seconds)
+        if at is not None:
+            self._place(at, int(size), seconds)
 
-    def _look_between(self, gap_seconds: float, frame_seconds: float) -> None:
-        if 0.5 * frame_seconds < gap_seconds <= _LEAP_SECONDS and (self._packets > 1 or self._holes_count):
+    def _look_between(self, gap_seconds: float, frame_seconds: float, at: int | None) -> None:
+        if not 0.5 * frame_seconds < gap_seconds <= _LEAP_SECONDS:
+            return
+        if self._packets > 1 or (self._holes_count and self._has_bytes_for(gap_seconds, at)):
             self._lost_seconds += gap_seconds
 
+    def _has_bytes_for(self, gap_seconds: float, at: int | None) -> bool:
+        """Is there room in the file for the sound of a gap? A pause takes none."""
+        if at is None or not self._good_seconds or not self._tells_places:
+            return True
+        return at - self._end_byte > _PAUSE_SHARE * gap_seconds * self._good_bytes / self._good_seconds
+
     def _place(self, place: int, size: int, seconds: float) -> None:
-        if self._good_bytes and place > self._end_byte:
+        if self._is_framed and self._good_bytes and place > self._end_byte:
             self._begin_run((self._end_byte, place - self._end_byte))
         if place >= self._end_byte:
             self._good_bytes += size
             self._run_seconds += seconds
-        self._end_byte = max(self._end_byte, place + size)
+        self._end_byte = place + size if not self._is_framed else max(self._end_byte, place + size)
 
     def _begin_run(self, gap: tuple[int, int]) -> None:
         """What lies before the first run of frames, and behind the last one, is no damage of the middle."""
@@ -202,38 +254,6 @@ class FrameWalk:
             self._gaps += self._unsure
         if self._gaps and self._good_bytes:
             with path.open("rb") as file:
-                lost_bytes = sum(count - _tag_bytes_at(file, place, count) for place, count in self._gaps)
-                # ADTS's demuxer steps over what is no frame, and counts places without it.
-                skipped = os.fstat(file.fileno()).st_size - self._seen_bytes if self._steps_over else 0
-            self._lost_seconds += (lost_bytes + max(0, skipped)) * self._good_seconds / self._good_bytes
+                lost_bytes = sum(count - tag_bytes_at(file, place, count) for place, count in self._gaps)
+            self._lost_seconds += lost_bytes * self._good_seconds / self._good_bytes
         return Damage(self._lost_seconds, self._frame_seconds)
-
-
-def _tag_bytes_at(file: IO[bytes], place: int, count: int) -> int:
-    """So many of the `count` bytes from `place` on are tags; one may begin within the frame before."""
-    before = min(place, _LONGEST_FRAME_BYTES)
-    file.seek(place - before)
-    return min(count, tag_bytes(file.read(before + min(count, _SEARCHED_BYTES)), before))
-
-
-def tag_bytes(data: bytes, begin: int = 0) -> int:
-    """So many bytes from `begin` on are tags, of which there may be only the beginning, or an MP3's Info. Pure."""
-    total, at = 0, 0
-    for _ in range(_MOST_TAGS):
-        found = [place for mark in (b"ID3", _APE_TAG) if (place := data.find(mark, at)) >= 0]
-        at = max(at, begin) if data.startswith(_OLD_TAG, max(at, begin)) else min(found, default=len(data))
-        length = _length_of_tag(data[at : at + _APE_HEAD_BYTES])
-        total += max(0, at + length - max(at, begin))
-        at += max(length, 1)
-        if length and xing_header(data[at : at + _LONGEST_FRAME_BYTES]) is not None:
-            return total + len(data[at : at + _LONGEST_FRAME_BYTES])
-    return total
-
-
-def _length_of_tag(head: bytes) -> int:
-    if head.startswith(b"ID3"):
-        return id3_length(head) if all(number < 0x80 for number in head[6:10]) else 0
-    if head.startswith(_APE_TAG):
-        is_head = bool(head[23:24] and head[23] & 0x20)  # else it is the foot, behind what it counts
-        return _APE_HEAD_BYTES + (int.from_bytes(head[12:16], "little") if is_head else 0)
-    return _OLD_TAG_BYTES if head.startswith(_OLD_TAG) else 0

@@ -22,7 +22,8 @@ _ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\
 _ERROR = re.compile(r"^(?:\[([^\]]+) @ 0x[0-9a-f]+\] )*\[(?:error|fatal|panic)\] (.*)")
 # Only a warning, though what a packet lacks is lost.
 _CORRUPT = re.compile(r"\[warning\] .*(?:corrupt input packet|corrupt decoded frame)")
-CORRUPT = "corrupt"
+CORRUPT, UNDECODED = "corrupt", "undecoded"
+_UNDECODED_WORDS = ("Error while decoding", "Error submitting")
 _MOST_COMPLAINERS = 20
 # Filters are set up anew for sound of another kind.
 _GRAPH = re.compile(r"^\[graph_\S+_in_\S+ @ 0x[0-9a-f]+\] \[verbose\] tb:.* samplerate:(\d+)")
@@ -96,7 +97,7 @@ class Log:
             self.sample_rate = int(match[1])
         elif (match := _ERROR.match(line)) and "not on whitelist" not in line:
             self.errors.append(match[2][:_MAX_LINE])
-            self._note(match[1] or "")
+            self._note(match[1] or (UNDECODED if match[2].startswith(_UNDECODED_WORDS) else ""))
         elif _CORRUPT.search(line):
             self._note(CORRUPT)
 

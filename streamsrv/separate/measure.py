@@ -110,7 +110,14 @@ def measure_song(task: MeasureTask) -> Measured:
             if task.is_given_up:
                 raise InternalError("Nobody wants this song any more.")
         outcome = child.outcome()
-    damage = find_damage_here(task.tools, task.examined, outcome, declared=task.declared, max_seconds=task.max_seconds)
+    damage = find_damage_here(
+        task.tools,
+        task.examined,
+        outcome,
+        declared=task.declared,
+        max_seconds=task.max_seconds,
+        is_given_up=lambda: task.is_given_up,
+    )
     lost_seconds = check_decoded(
         outcome, declared=task.declared, max_seconds=task.max_seconds, damage=damage, terms=task.terms
     )

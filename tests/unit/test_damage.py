@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from streamsrv.media.damage import FrameWalk, tag_bytes
+from streamsrv.media.adts import gaps_of
+from streamsrv.media.damage import FrameWalk
 from streamsrv.media.ogg import Pages, count_pages
+from streamsrv.media.tags import tag_bytes
 
 FRAME_SECONDS = 0.024
 ID3 = b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)
@@ -67,6 +69,9 @@ def test_a_pause_is_no_damage(file: Path) -> None:
     paused = report(lost=range(40, 47), packets_of_lost=False)
     assert walked(paused, file) == 0
     assert walked(paused, file, holes_count=True) == pytest.approx(7 * FRAME_SECONDS, abs=1e-3)
+    stamps = enumerate((0.0, 0.024, 3.0))
+    joined = "".join(f"packet,400\nframe,{stamp:f},{1000 + 400 * number},400,1152\n" for number, stamp in stamps)
+    assert walked(joined.encode(), file, holes_count=True) == 0  # no bytes are between
 
 
 def test_frames_without_stamps_count_on(file: Path) -> None:
@@ -82,6 +87,7 @@ def test_frames_without_stamps_count_on(file: Path) -> None:
         (bytes(100) + ID3 + bytes(200), len(ID3)),
         (OLD + ID3, len(OLD) + len(ID3)),
         (APE + OLD + bytes(44), len(APE) + len(OLD)),
+        (b"LYRICSBEGIN" + bytes(20) + b"LYRICS200" + OLD, 40 + len(OLD)),
         (b"ID3\xff\xff\xff\xff\xff\xff\xff" + bytes(90), 0),
     ],
 )
@@ -91,26 +97,64 @@ def test_tags_between_frames_are_no_sound(gap: bytes, tags: int) -> None:
     assert tag_bytes(bytes(50) + gap, 50) == tags
 
 
-def page(number: int, *, serial: int = 7, flags: int = 0, body: bytes = b"sound") -> bytes:
-    return struct.pack("<4sBBqIIIB", b"OggS", 0, flags, 0, serial, number, 0, 1) + bytes([len(body)]) + body
+def page(number: int, *, serial: int = 7, flags: int = 0, body: bytes = b"sound", position: int | None = None) -> bytes:
+    at = number * 960 if position is None else position
+    return struct.pack("<4sBBqIIIB", b"OggS", 0, flags, at, serial, number, 0, 1) + bytes([len(body)]) + body
+
+
+OPUS = page(0, flags=2, body=b"OpusHead")
+VIDEO = page(0, serial=8, flags=2, body=b"\x80theora")
 
 
 @pytest.mark.parametrize(
     ("pages", "found"),
     [
-        ([page(0, flags=2), page(1), page(2)], Pages(3, 0)),
-        ([page(0, flags=2), page(1), page(4), page(5)], Pages(4, 2)),
-        ([page(0, flags=2), page(1), page(0, flags=2), page(1)], Pages(4, 0)),
-        ([page(0, flags=2), page(0, serial=8, flags=2), page(1), page(3, serial=8)], Pages(4, 2)),
-        ([page(70), page(71)], Pages(2, 0)),
-        ([page(0, flags=2), b"junk" * 40_000, page(1), page(3)], Pages(3, 1)),
-        ([page(0, flags=2), page(1)[:-3]], Pages(2, 0)),
+        ([OPUS, page(1), page(2)], Pages(2, 0)),
+        ([OPUS, page(1), page(4), page(5)], Pages(3, 2)),
+        ([OPUS, page(1), OPUS, page(1)], Pages(2, 0)),
+        ([OPUS, VIDEO, page(1), page(1, serial=8), page(5, serial=8), page(2)], Pages(2, 0)),
+        ([OPUS, page(1, position=0), page(3602), page(3603)], Pages(3, 0)),
+        ([page(70), page(71), page(73)], Pages(3, 1)),
+        ([OPUS, b"junk" * 40_000, page(1), page(3)], Pages(2, 1)),
+        ([OPUS, page(1)[:-3]], Pages(1, 0)),
         ([], Pages(0, 0)),
         ([b"Og"], Pages(0, 0)),
     ],
 )
 def test_pages_that_are_missing_are_counted(pages: list[bytes], found: Pages, tmp_path: Path) -> None:
-    """By their numbers within each stream, behind junk too; a recording may begin anywhere."""
+    """By their numbers within the track's own stream, behind junk too; who joins a radio gets its headers first."""
     path = tmp_path / "file.ogg"
     path.write_bytes(b"".join(pages))
     assert count_pages(path) == found
+
+
+def test_pages_behind_a_cut_dont_count(tmp_path: Path) -> None:
+    """What lies behind the end of what is wanted may be missing."""
+    path = tmp_path / "file.ogg"
+    path.write_bytes(OPUS + page(1) + page(2) + page(3) + page(9))
+    assert count_pages(path, most_samples=960).missing == 0
+    assert count_pages(path, most_samples=4800).missing == 5
+
+
+def frame(count: int = 100) -> bytes:
+    size = 7 + count
+    return bytes((0xFF, 0xF1, 0x4C, 0x80 | size >> 11, size >> 3 & 0xFF, (size & 7) << 5 | 0x1F, 0xFC)) + bytes(count)
+
+
+@pytest.mark.parametrize(
+    ("data", "lost"),
+    [
+        (frame() * 30, 0),
+        (frame() * 10 + bytes(5 * 107) + frame() * 10, 5 * 107),
+        (bytes(999) + frame() * 20 + bytes(999), 0),
+        (frame()[50:] + frame() * 20, 0),
+        (frame() * 10 + bytes(50) + frame() * 2 + bytes(60) + frame() * 10, 110),
+    ],
+)
+def test_bytes_between_frames_of_aac_are_counted(data: bytes, lost: int, tmp_path: Path) -> None:
+    """Whole frames that were overwritten, too, but not what lies before the first ones and behind the last ones."""
+    path = tmp_path / "file.aac"
+    path.write_bytes(data)
+    gaps, frame_bytes, frames = gaps_of(path)
+    assert sum(count for _, count in gaps) == lost
+    assert frame_bytes == frames * 107
