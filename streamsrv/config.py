@@ -8,13 +8,14 @@ import json
 import os
 import re
 import sysconfig
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from streamsrv.layers import merge, read_toml
 
 _MIN_SECRET = 16
 _NAME = re.compile(r"\*|[A-Za-z0-9._-]+", re.ASCII)
@@ -263,24 +264,14 @@ def load_config(file: Path | None = None, flags: Mapping[str, Mapping[str, Any]]
 
     Raises OSError for a file that can't be read and ValueError, in words, for what can't be a setting.
     """
-    layers: list[Mapping[str, Any]] = [_read_toml(shipped("config") / "default.toml")]
+    layers: list[Mapping[str, Any]] = [read_toml(shipped("config") / "default.toml")]
     if file is not None:
-        layers.append(_read_toml(file))
+        layers.append(read_toml(file))
     layers.append(_read_environment())
     if "ALLOWED_ORIGINS" in os.environ:
         layers.append({"server": {"allowed_origins": os.environ["ALLOWED_ORIGINS"]}})
     layers.append(flags or {})
-    merged: dict[str, Any] = {}
-    for layer in layers:
-        _merge(merged, layer)
-    return Config(**merged)
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{file}: {error}") from error
+    return Config(**merge(layers))
 
 
 def _read_environment() -> dict[str, Any]:
@@ -290,11 +281,3 @@ def _read_environment() -> dict[str, Any]:
         if name.startswith("STREAMSRV_") and separator and section.lower() not in Config.model_fields:
             raise ValueError(f"{name}: there is no section {section.lower()!r}")
     return EnvSettingsSource(Config)()
-
-
-def _merge(into: dict[str, Any], layer: Mapping[str, Any]) -> None:
-    for key, value in layer.items():
-        if not isinstance(value, Mapping):
-            into[key] = value
-        elif isinstance(into.setdefault(key, {}), dict):  # else it is a value where a section belongs, and is refused
-            _merge(into[key], value)
