@@ -145,6 +145,8 @@ class ExtractSettings(SlottedSection):
     max_requests: int = Field(ge=1)
     fresh_seconds: float = Field(ge=0)
     downloads: int = Field(ge=1)
+    downloads_per_host: int = Field(ge=1)
+    waiting: int = Field(ge=0)
     downloads_bytes: int = Field(gt=0)
     clips_bytes: int = Field(gt=0)
     results_bytes: int = Field(gt=0)
@@ -211,6 +213,8 @@ class OutboundSettings(Section):
     allow: Annotated[list[str], NoDecode]
     connect_seconds: float = Field(gt=0)
     idle_seconds: float = Field(gt=0)
+    min_bytes_per_second: int = Field(ge=0)
+    grace_seconds: float = Field(gt=0)
     max_download_bytes: int = Field(gt=0)
     max_download_seconds: float = Field(gt=0)
 

@@ -1,9 +1,11 @@
-"""Tasks in groups: work that many ask for at once and that is done once, and the one error that ended a group."""
+"""Tasks in groups: work that many ask for at once and that is done once, places for a few, and the one error."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Hashable, Sequence
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
+from weakref import WeakValueDictionary
 
 from streamsrv.errors import InternalError
 
@@ -55,6 +57,21 @@ class SharedWork:
         if task.done() or self._waiting[key] == 0:
             task.cancel()
             del self._running[key], self._waiting[key]
+
+
+class Places:
+    """So many at the same time under each name; others wait for their turn. A name that nobody has costs nothing."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def place(self, name: str) -> AsyncIterator[None]:
+        """One of the places of this name, for the block."""
+        places = self._of.setdefault(name, asyncio.Semaphore(self._most))
+        async with places:
+            yield
 
 
 async def outcome_of(work: Callable[[], Awaitable[T]]) -> T | Exception:

@@ -33,11 +33,22 @@ class Extraction:
 def extraction(house: House) -> Extraction:
     config, data, settings = house.config, house.data, house.config.extract
     outbound, most = config.outbound, config.limits.max_duration_seconds
-    limits = DownloadLimits(max_bytes=outbound.max_download_bytes, max_seconds=outbound.max_download_seconds)
+    limits = DownloadLimits(
+        max_bytes=outbound.max_download_bytes,
+        max_seconds=outbound.max_download_seconds,
+        min_bytes_per_second=outbound.min_bytes_per_second,
+        grace_seconds=outbound.grace_seconds,
+    )
     downloads = Downloads(house.guard, limits)
     disk_bytes = shutil.disk_usage(data).total
     copies_shelf = Shelf(data / "cache" / "downloads", max_bytes=min(settings.downloads_bytes, disk_bytes // 8))
-    copies = Copies(downloads, copies_shelf, fresh_seconds=settings.fresh_seconds, at_once=settings.downloads)
+    copies = Copies(
+        downloads,
+        copies_shelf,
+        fresh_seconds=settings.fresh_seconds,
+        at_once=settings.downloads,
+        per_host=settings.downloads_per_host,
+    )
     # Nothing of it is synced: what one run of the kernel has decoded quickly, the next one decodes again.
     clips_bytes = min(settings.clips_bytes, disk_bytes // 8)
     clips_shelf = Shelf(data / "cache" / "clips", max_bytes=clips_bytes, survives_reboot=False)
@@ -63,7 +74,8 @@ def extraction(house: House) -> Extraction:
 
 def extract_work(house: House, parts: Extraction) -> Work:
     work = ExtractWork(parts.studio)
-    return Work(work.run, work.discard, slots=house.config.extract.slots)
+    settings = house.config.extract
+    return Work(work.run, work.discard, slots=settings.slots, aside_slots=settings.waiting)
 
 
 def extract_api(house: House, studio: Studio) -> ExtractApi:

@@ -18,7 +18,9 @@ from streamsrv.errors import DiskFull, InternalError
 from streamsrv.extract.copy_folder import PART, Note, keep_current_only, make_folder, publish, read_note, write_note
 from streamsrv.files import disk_errors
 from streamsrv.outbound.download import Downloads, Progress
+from streamsrv.outbound.urls import host_of
 from streamsrv.storage.shelf import Shelf
+from streamsrv.tasks import Places
 
 log = structlog.stdlib.get_logger()
 
@@ -83,7 +85,8 @@ class Copies:
     """`async with` it: what is being downloaded when the block ends is cancelled, and goes on when it is asked for.
 
     A copy is given without a question while its server said less than `fresh_seconds` ago that it is current.
-    `at_once` files are downloaded at the same time. Progress callbacks are called on the event loop and don't raise.
+    `at_once` files are downloaded at the same time, `per_host` of them from one host: whoever waits for a slow host
+    takes no place of others. Progress callbacks are called on the event loop and don't raise.
     """
 
     def __init__(
@@ -93,12 +96,14 @@ class Copies:
         *,
         fresh_seconds: float,
         at_once: int,
+        per_host: int,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._downloads = downloads
         self._shelf = shelf
         self._fresh_seconds = fresh_seconds
         self._places = asyncio.Semaphore(at_once)
+        self._hosts = Places(per_host)
         self._clock = clock
         self._sources: dict[str, _Source] = {}
         self._tasks = asyncio.TaskGroup()
@@ -211,7 +216,8 @@ class Copies:
     async def _fetch(self, url: str, source: _Source, fetch: _Fetch) -> Note | Exception:
         """Give what all who wait are told; raised, it would end the tasks of all others."""
         try:
-            async with source.lock:  # one that was cancelled may still put its part away
+            # One that was cancelled may still put its part away.
+            async with source.lock, self._hosts.place(host_of(url)):
                 with self._shelf.hold(source.name) as folder:
                     return await self._renew(url, folder, source, fetch)
         except Exception as error:

@@ -8,7 +8,7 @@ from typing import TypeVar
 from streamsrv.errors import MissingTrack, SourceChanged, UnusableFile
 from streamsrv.extract.reel import Reel, ReelClip, naming_clip
 from streamsrv.extract.schema import OnMissing, WholeRequest
-from streamsrv.extract.sources import Progress, SourceFile
+from streamsrv.extract.sources import Progress, SourceFile, Sources, is_elsewhere
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import grid_of
 from streamsrv.extract.tracks import describe_tracks, track_members
@@ -81,6 +81,22 @@ async def opened_films(
                     return source, film
 
         yield await all_of([open_one(number) for number in range(len(uris))])
+
+
+async def hold_copies(sources: Sources, uris: Sequence[str], held: AsyncExitStack, progress: ClipProgress) -> None:
+    """Bring here what lies on other machines, as it is now; the copies stay until `held` is closed.
+
+    Raises what is wrong with one of them, as `opened_reel` does.
+    """
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def hold(number: int) -> None:
+        async with places:
+            with naming_clip(number, len(uris)):
+                fetching = sources.current(uris[number], lambda have, most: progress(number, have, most))
+                await held.enter_async_context(fetching)
+
+    await all_of([hold(number) for number, uri in enumerate(uris) if is_elsewhere(uri)])
 
 
 async def again_if_changed(work: Callable[[], Awaitable[T]]) -> T:

@@ -174,6 +174,11 @@ class Sources:
         return not path.is_relative_to(self._private) and any(path.is_relative_to(root) for root in self._roots)
 
 
+def is_elsewhere(uri: str) -> bool:
+    """Does what it names lie on another machine?"""
+    return not uri.lower().startswith(_FILE)
+
+
 @contextmanager
 def readable() -> Iterator[None]:
     """Say in words of a file in the block that it can't be read."""

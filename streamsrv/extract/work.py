@@ -2,15 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
 from streamsrv.errors import UnusableFile
-from streamsrv.extract.opening import again_if_changed, opened_reel
+from streamsrv.extract.opening import again_if_changed, hold_copies, opened_reel
 from streamsrv.extract.progress import Progress
 from streamsrv.extract.reel import Reel
 from streamsrv.extract.schema import WholeRequest
+from streamsrv.extract.sources import is_elsewhere
 from streamsrv.extract.studio import Studio
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
@@ -32,17 +33,22 @@ class ExtractWork:
         request = WholeRequest.model_validate(dict(assignment.job.options))
         progress = Progress(len(request.video_files))
         async with _reporting(assignment, progress):
-            return await again_if_changed(partial(self._run, assignment.job, request, progress))
+            return await again_if_changed(partial(self._run, assignment, request, progress))
 
     async def discard(self, job: Job) -> None:
         """Nothing is its own: files are kept by content, and go in their own time."""
 
-    async def _run(self, job: Job, request: WholeRequest, progress: Progress) -> Mapping[str, Any]:
-        opening = self._studio.sources.current
-        async with opened_reel(
-            self._studio, request, opening, priority=PRIORITY, hashed=1, progress=progress.fetched
-        ) as reel:
-            kept = await self._find_or_make(job, request, reel, progress)
+    async def _run(self, assignment: Assignment, request: WholeRequest, progress: Progress) -> Mapping[str, Any]:
+        sources = self._studio.sources
+        async with AsyncExitStack() as held:
+            if any(map(is_elsewhere, request.video_files)):
+                async with assignment.aside():
+                    await hold_copies(sources, request.video_files, held, progress.fetched)
+            # What came just now is taken as it is: to ask its server again would be to wait for it with a slot.
+            reel = await held.enter_async_context(
+                opened_reel(self._studio, request, sources.kept, priority=PRIORITY, hashed=1)
+            )
+            kept = await self._find_or_make(assignment.job, request, reel, progress)
             stamps = [source.stamp for source in reel.sources]
             lost_seconds = kept.facts.get("lost_seconds", 0.0)
             found = {"duration_seconds": kept.facts["seconds"], "lost_seconds": lost_seconds}

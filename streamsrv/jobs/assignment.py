@@ -1,11 +1,14 @@
 """What a feature sees of a job it works on, and what it gives the runner to work with."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from streamsrv.jobs.job import Job, JobStatus, Lease, LeaseLost, Segment
 from streamsrv.jobs.store import JobStore
+
+Stand = Callable[[], AbstractAsyncContextManager[None]]
 
 _WAIT_SECONDS = 60.0  # for one look; a change ends it early
 
@@ -16,10 +19,15 @@ class Assignment:
     Every method raises LeaseLost once the job was taken away; the work should let it pass.
     """
 
-    def __init__(self, store: JobStore, lease: Lease) -> None:
+    def __init__(self, store: JobStore, lease: Lease, *, aside: Stand = nullcontext) -> None:
         self._store = store
         self._lease = lease
+        self._aside = aside
         self.job = lease.job
+
+    def aside(self) -> AbstractAsyncContextManager[None]:
+        """For a block that waits for somebody else: another job may have the slot. Leaving it waits for one."""
+        return self._aside()
 
     async def report(self, progress: float | None = None, **result: Any) -> None:
         """Note progress (0..100) and merge what was found out into the job's result. Call it as often as you like."""
@@ -54,7 +62,8 @@ class Work:
     `settle` removes what a completed job no longer needs, `discard` removes all files of a job. Both may be called
     again, and for a job that has none.
     Jobs of a kind that waits for others, as for downloads, have `slots` of their own, so that they hold up nobody.
-    Where these are taken, `urgent_slots` more are there for urgent jobs.
+    Where these are taken, `urgent_slots` more are there for urgent jobs. Of such a kind `aside_slots` jobs may stand
+    aside meanwhile (`Assignment.aside`), so that they don't hold up each other either.
     """
 
     run: Callable[[Assignment], Awaitable[Mapping[str, Any] | None]]
@@ -62,3 +71,4 @@ class Work:
     settle: Callable[[Job], Awaitable[None]] | None = None
     slots: int | None = None
     urgent_slots: int = 0
+    aside_slots: int = 0

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import partial
 
 import structlog
 
 from streamsrv.errors import InternalError, Problem
-from streamsrv.jobs.assignment import Assignment, Work
+from streamsrv.jobs.assignment import Assignment, Stand, Work
 from streamsrv.jobs.job import Job, JobStatus, Lease, LeaseLost
 from streamsrv.jobs.store import JobStore
 
@@ -24,10 +25,13 @@ log = structlog.stdlib.get_logger()
 class Attempt:
     """Runs the work under watch: the lease is renewed, and a cancellation or a lost lease ends the work at once."""
 
-    def __init__(self, store: JobStore, lease: Lease, work: Work, *, lease_seconds: float) -> None:
+    def __init__(
+        self, store: JobStore, lease: Lease, work: Work, *, lease_seconds: float, aside: Stand = nullcontext
+    ) -> None:
         self._store = store
         self._lease = lease
         self._work = work
+        self._aside = aside
         self._renew_seconds = lease_seconds / 3
 
     async def run(self) -> None:
@@ -54,7 +58,7 @@ class Attempt:
 
     async def _run_work(self) -> Ending:
         """Do the work and say how the job ends by it."""
-        assignment = Assignment(self._store, self._lease)
+        assignment = Assignment(self._store, self._lease, aside=self._aside)
         try:
             result = await self._work.run(assignment)
             await assignment.accepted()

@@ -4,13 +4,15 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
 import structlog
 
 from streamsrv.errors import DiskFull, Problem
+from streamsrv.jobs.aside import Aside
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.attempt import RETRY_SECONDS, Attempt
 from streamsrv.jobs.job import Job, JobKind, Lease, Priority
@@ -52,6 +54,11 @@ class Runner:
         self._running: dict[asyncio.Task[None], Job] = {}
         self._uploading: dict[asyncio.Task[None], str] = {}
         self._refused: dict[str, str] = {}
+        self._asides = {
+            kind: Aside(most=work.aside_slots, slots=work.slots, running=partial(self._count, kind), wake=self.wake)
+            for kind, work in works.items()
+            if work.slots is not None
+        }
         self._group = asyncio.TaskGroup()
         self._started = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -144,7 +151,7 @@ class Runner:
         sharing = sum(count for kind, count in running.items() if self._works[kind].slots is None)
         kinds = []
         for kind, work in self._works.items():
-            taken, most = (sharing, self._slots) if work.slots is None else (running[kind], work.slots)
+            taken, most = (sharing, self._slots) if work.slots is None else (self._asides[kind].takes, work.slots)
             most += work.urgent_slots if least is Priority.URGENT else 0
             if taken < most:
                 kinds.append(kind)
@@ -166,7 +173,8 @@ class Runner:
         work = self._works[job.kind]
         with structlog.contextvars.bound_contextvars(job_id=job.id):
             try:
-                await Attempt(self._store, lease, work, lease_seconds=self._lease_seconds).run()
+                aside = self._asides[job.kind].stand if job.kind in self._asides else nullcontext
+                await Attempt(self._store, lease, work, lease_seconds=self._lease_seconds, aside=aside).run()
                 if await self._store.get(job.id) is None:
                     await self._retention.discard(job)  # its row went while the work was being stopped
             except Exception:
@@ -175,6 +183,8 @@ class Runner:
     def _forget(self, task: asyncio.Task[None]) -> None:
         self._running.pop(task, None)
         self._uploading.pop(task, None)
+        for aside in self._asides.values():
+            aside.look()
         self.wake()
 
     async def _tidy_up(self) -> None:
@@ -201,6 +211,9 @@ class Runner:
 
     async def _remove_old(self) -> None:
         await self._retention.remove_old(self._clock())
+
+    def _count(self, kind: JobKind) -> int:
+        return sum(job.kind is kind for job in self._running.values())
 
     def _is_running(self, job_id: str) -> bool:
         return job_id in self._running_ids()

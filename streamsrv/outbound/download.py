@@ -14,6 +14,7 @@ from aiohttp import hdrs
 from streamsrv.errors import FailedDownload
 from streamsrv.outbound.guard import Broken, Guard
 from streamsrv.outbound.part import Part, kept_part, new_part
+from streamsrv.outbound.patience import Patience
 from streamsrv.outbound.replies import Offer, WrongPart, condition_headers, read_currency, read_offer
 from streamsrv.outbound.urls import redact
 
@@ -26,10 +27,15 @@ log = structlog.stdlib.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class DownloadLimits:
-    """`attempts` is how often in a row nothing new may come; between them lie `wait_seconds`, longer each time."""
+    """`attempts` is how often in a row too little may come; between them lie `wait_seconds`, longer each time.
+
+    Too little is less than one second of `min_bytes_per_second`, below which a server may be for `grace_seconds`.
+    """
 
     max_bytes: int
     max_seconds: float
+    min_bytes_per_second: int = 0
+    grace_seconds: float = 10.0
     attempts: int = 5
     wait_seconds: float = 0.5
     max_wait_seconds: float = 30.0
@@ -126,6 +132,7 @@ class _Run:
         self._url = url
         self._part = part
         self._progress = progress
+        self._patience = Patience(limits.min_bytes_per_second, limits.grace_seconds)
         self._most_bytes = part.size
         self._barren_tries = 0
         self.tries = 0
@@ -138,7 +145,8 @@ class _Run:
         raise AssertionError("the last try returns or raises")
 
     def _judge_failure(self, error: Exception) -> bool | float:
-        self._barren_tries = self._barren_tries + 1 if self._part.size <= self._most_bytes else 0
+        enough_bytes = self._most_bytes + max(1, self._limits.min_bytes_per_second)
+        self._barren_tries = self._barren_tries + 1 if self._part.size < enough_bytes else 0
         self._most_bytes = max(self._most_bytes, self._part.size)
         return _judge(error, self._barren_tries, self._limits)
 
@@ -150,7 +158,7 @@ class _Run:
             async with self._guard.get(self._url, part.version.range_headers(part.size)) as reply:
                 offer = read_offer(reply.status, reply.headers, part.version, part.size)
                 await self._prepare(offer)
-                async for data in reply.content.iter_any():
+                while data := await self._patience.read(reply.content):
                     await self._append(data)
         except WrongPart:
             await part.restart()

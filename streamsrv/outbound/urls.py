@@ -64,6 +64,14 @@ def next_url(url: URL, location: str, allowed: Allowed) -> URL:
     return after
 
 
+def host_of(address: str) -> str:
+    """The host that the address names, in one spelling; "" where it names none."""
+    try:
+        return (URL(address.strip()).raw_host or "").removesuffix(".")
+    except _MALFORMED:
+        return ""
+
+
 def redact(address: str | URL) -> str:
     """Write the address for a log: without what may be secret in it, the query and the user's name and password."""
     try:

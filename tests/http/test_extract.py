@@ -713,6 +713,33 @@ def parts(folder: Path) -> list[Path]:
     return found
 
 
+async def test_extractions_that_wait_for_a_slow_server_hold_up_nobody(
+    start: Start, origin: Origin, root: Path, uri: Callable[[str], str]
+) -> None:
+    """With one place for extractions, some whose films don't come leave it to one whose films are here."""
+    settings = open_to_loopback()
+    settings["extract"] = {**settings.get("extract", {}), "media_roots": [root], "concurrency": 1}
+    client, origin.gate = await start(**settings), asyncio.Event()
+    slow = [await begin(client, [origin.url(f"/{number}.flac")]) for number in range(5)]
+    await eventually(lambda: origin.open_replies == 2)
+    document = await extracted(client, [uri("one.flac"), uri("two.flac")])
+    assert document["status"] == "Completed"
+    assert [(await told(client, location))["phase"] for location in slow] == ["fetching"] * 5
+    origin.gate.set()
+    assert [(await ended(client, location))["status"] for location in slow] == ["Completed"] * 5
+
+
+async def test_a_source_below_the_least_rate_is_left(start: Start, origin: Origin) -> None:
+    """A server that sends next to nothing is 422, or a Failed job, in words."""
+    client = await start(**open_to_loopback(min_bytes_per_second=100_000, grace_seconds=0.2))
+    origin.half_bytes, origin.gate = 10, asyncio.Event()
+    words = "The server sends less than 100000 bytes per second."
+    reply = await post(client, SEGMENT, [origin.url()])
+    assert (reply.status, reply.detail) == (422, words)
+    document = await ended(client, await begin(client, [origin.url()]))
+    assert (document["status"], document["error"]) == ("Failed", words)
+
+
 async def test_an_extraction_that_fetches_says_so_and_can_be_cancelled(start: Start, origin: Origin) -> None:
     """While a film comes the job is fetching, with the progress of that; DELETE ends the download."""
     client, origin.gate = await start(**open_to_loopback()), asyncio.Event()

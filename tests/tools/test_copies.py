@@ -52,12 +52,21 @@ class House:
         self.now = 1_000_000.0
 
     @asynccontextmanager
-    async def open(self, *, max_bytes: int = 100 * MIB, at_once: int = 4) -> AsyncIterator[SimpleNamespace]:
+    async def open(
+        self, *, max_bytes: int = 100 * MIB, at_once: int = 4, per_host: int = 4
+    ) -> AsyncIterator[SimpleNamespace]:
         async with AsyncExitStack() as opened:
-            guard = Guard(Allowed.parse(["127.0.0.1"]), connect_seconds=5, idle_seconds=60)
+            guard = Guard(Allowed.parse(["127.0.0.1", "127.0.0.2"]), connect_seconds=5, idle_seconds=60)
             downloads = Downloads(await opened.enter_async_context(guard), LIMITS)
             shelf = await opened.enter_async_context(Shelf(self.folder, max_bytes=max_bytes))
-            copies = Copies(downloads, shelf, fresh_seconds=FRESH_SECONDS, at_once=at_once, clock=lambda: self.now)
+            copies = Copies(
+                downloads,
+                shelf,
+                fresh_seconds=FRESH_SECONDS,
+                at_once=at_once,
+                per_host=per_host,
+                clock=lambda: self.now,
+            )
             await opened.enter_async_context(copies)
             yield SimpleNamespace(shelf=shelf, copies=copies)
 
@@ -356,6 +365,23 @@ async def test_so_many_at_once(origin: Origin, house: House) -> None:
         await eventually(lambda: sum(watch.have == HALF for watch in watches) == 2)
         assert origin.canary.hits == 2
         assert origin.open_replies == 2
+        origin.gate.set()
+    assert origin.canary.hits == 5
+
+
+async def test_a_slow_host_takes_its_own_places_only(origin: Origin, house: House) -> None:
+    """Of one host so many files at once; files of another come meanwhile."""
+    origin.gate = asyncio.Event()
+    quick = Origin(ONE)
+    async with (
+        quick.canary.serve("127.0.0.2"),
+        house.open(at_once=3, per_host=2) as opened,
+        asyncio.TaskGroup() as tasks,
+    ):
+        slow = [Watch(tasks, opened.copies, origin.url(f"/{number}")) for number in range(5)]
+        await eventually(lambda: sum(watch.have == HALF for watch in slow) == 2)
+        await read(opened.copies, quick.canary.url("/film.flac", host="127.0.0.2"))
+        assert (origin.canary.hits, quick.canary.hits) == (2, 1)
         origin.gate.set()
     assert origin.canary.hits == 5
 

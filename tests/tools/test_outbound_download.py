@@ -8,9 +8,10 @@ import random
 from collections.abc import AsyncIterator, Callable, Coroutine
 from io import FileIO
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from aiohttp import web
+from aiohttp import StreamReader, web
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.contextvars import merge_contextvars
@@ -22,6 +23,7 @@ from streamsrv.errors import DiskFull, FailedDownload, RefusedAddress
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.outbound.download import Downloaded, DownloadLimits, Downloads, Progress
 from streamsrv.outbound.guard import Broken, Guard
+from streamsrv.outbound.patience import Patience
 from streamsrv.outbound.replies import Offer, Version, condition_headers, read_offer, read_retry_after
 
 MIB = 1 << 20
@@ -411,6 +413,61 @@ async def test_a_slow_server_is_given_up(guard: Guard, shelf: Shelf, tmp_path: P
         await downloads(guard, max_seconds=0.3).fetch(shelf.url, tmp_path / "file")
     assert failure.value.detail == "The download takes longer than 0.3 seconds."
     assert not (tmp_path / "file").exists()
+
+
+async def test_a_server_below_the_least_rate_is_left(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:
+    """One that drips is left once its grace is over, and not asked again."""
+
+    async def drip(request: web.Request) -> web.StreamResponse:
+        reply = web.StreamResponse(headers={"Content-Length": "1000000", "ETag": '"one"'})
+        await reply.prepare(request)
+        while request.transport is not None:
+            await reply.write(b"drop")
+            await asyncio.sleep(0.01)
+        return reply
+
+    shelf.canary.answer = drip
+    slow = downloads(guard, min_bytes_per_second=5000, grace_seconds=0.3, max_seconds=600)
+    with pytest.raises(FailedDownload) as failure:
+        await slow.fetch(shelf.url, tmp_path / "file")
+    assert failure.value.detail == "The server sends less than 5000 bytes per second."
+    assert shelf.canary.hits == 1
+    assert not (tmp_path / "file").exists()
+
+
+async def test_a_quick_server_is_taken_at_any_least_rate(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:
+    """A file that comes quickly comes whole, be its grace ever so short."""
+    quick = downloads(guard, min_bytes_per_second=10_000, grace_seconds=0.2)
+    check(await quick.fetch(shelf.url, tmp_path / "file"), tmp_path / "file")
+
+
+async def test_a_little_in_each_try_is_nothing(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:
+    """A server that breaks off after some bytes, again and again, is given up as one that sends nothing."""
+    shelf.cuts = [10] * 50
+    with pytest.raises(FailedDownload, match="broke off"):
+        await downloads(guard, min_bytes_per_second=1000).fetch(shelf.url, tmp_path / "file")
+    assert shelf.canary.hits == LIMITS.attempts
+
+
+async def test_patience_is_earned_and_bounded() -> None:
+    """What comes buys time at the least rate, a minute at most; whoever is slower in the long run runs out of it."""
+    content = StreamReader(Mock(_reading_paused=False), limit=1 << 30, loop=asyncio.get_running_loop())
+    patience = Patience(1000, 10)
+
+    async def send(count: int, seconds: float) -> None:
+        content.feed_data(bytes(count))
+        reading = patience.read(content)
+        clock = iter([0.0, seconds])
+        patience._clock = lambda: next(clock)
+        assert len(await reading) == count
+
+    for _ in range(50):
+        await send(1000, 1.0)
+    await send(10_000_000, 1.0)
+    for _ in range(6):
+        await send(10, 9.0)
+    with pytest.raises(FailedDownload, match="less than 1000 bytes"):
+        await send(10, 9.0)
 
 
 async def test_waiting_counts_as_time(guard: Guard, shelf: Shelf, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -404,4 +405,36 @@ async def test_lookups_have_threads_of_their_own() -> None:
         with pytest.raises(socket.gaierror):
             await names.resolve("a" * 64, 80)
     finally:
+        await names.close()
+
+
+async def test_dead_name_servers_hold_up_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many names of a few domains are never answered, others are, and each name is looked up once at a time."""
+    alive, looked_up = threading.Event(), []
+
+    def look_up(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        looked_up.append(host)
+        if host.endswith("dead.example"):
+            assert alive.wait(20)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    names = Names()
+    dead = [f"{number}.{zone}-dead.example" for number in range(50) for zone in "abc"]
+    try:
+        asking = [asyncio.create_task(names.resolve(host, 80)) for host in (*dead, *dead)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            (found,) = await names.resolve("music.example.org", 80)
+        assert found["host"] == "192.0.2.1"
+        for task in asking:  # as a connection does that takes too long
+            task.cancel()
+        await asyncio.gather(*asking, return_exceptions=True)
+        again = [asyncio.create_task(names.resolve(dead[0], 80)) for _ in range(9)]
+        await asyncio.sleep(0)
+        alive.set()
+        assert all([(await task)[0]["host"] == "192.0.2.1" for task in again])
+        assert looked_up.count(dead[0]) == 1
+    finally:
+        alive.set()
         await names.close()

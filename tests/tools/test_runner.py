@@ -183,6 +183,68 @@ async def test_an_urgent_job_has_a_slot_of_its_own(store, studio):
     assert studio.most_working == 3
 
 
+async def test_a_job_that_waits_for_others_takes_no_slot(store, studio):
+    """While it stands aside another one works; behind that it gets a slot again, and before new jobs. So many may."""
+    extraction = make_job("x", kind=JobKind.EXTRACT, created_at=time.time(), accepted_at=time.time())
+    for job_id in ("slow1", "slow2", "slow3", "a", "b", "c"):
+        await store.submit(replace(extraction, id=job_id))
+    came, ends, worked = asyncio.Event(), {name: asyncio.Event() for name in "abc"}, []
+
+    async def work(assignment):
+        name = assignment.job.id
+        if name in ends:
+            worked.append(name)
+            await ends[name].wait()
+            return
+        async with assignment.aside():
+            await came.wait()
+        worked.append(name)
+        return
+
+    studio.play = work
+    aside = Work(run=studio.run, discard=studio.discard, slots=1, aside_slots=2)
+    studio.more = {JobKind.EXTRACT: aside}
+    async with running(store, studio):
+        await eventually(lambda: len(studio.working) == 3)
+        assert sorted(studio.working) == ["slow1", "slow2", "slow3"]  # the third one keeps its slot
+        await store.request_cancel("slow3")
+        await eventually(lambda: worked == ["a"])
+        await store.request_cancel("slow2")
+        await ended(store, "slow2")
+        came.set()
+        assert [await store.position(job_id) for job_id in "bc"] == [1, 2]
+        ends["a"].set()
+        await eventually(lambda: worked == ["a", "slow1", "b"])
+        ends["b"].set()
+        ends["c"].set()
+        jobs = [await ended(store, job_id) for job_id in ("slow1", "a", "b", "c")]
+    assert {job.status for job in jobs} == {JobStatus.COMPLETED}
+    assert worked == ["a", "slow1", "b", "c"]
+
+
+async def test_a_server_that_stops_waits_for_none_that_stands_aside(store, studio):
+    """Whether it waits for others or for a slot again, it goes back to the queue."""
+    extraction = make_job("x", kind=JobKind.EXTRACT, created_at=time.time(), accepted_at=time.time())
+    for job_id in ("waits", "returns", "a"):
+        await store.submit(replace(extraction, id=job_id))
+    came, left = asyncio.Event(), asyncio.Event()
+
+    async def work(assignment):
+        if assignment.job.id == "a":
+            await asyncio.Event().wait()
+        async with assignment.aside():
+            await (came if assignment.job.id == "returns" else asyncio.Event()).wait()
+            left.set()
+
+    studio.play = work
+    studio.more = {JobKind.EXTRACT: Work(run=studio.run, discard=studio.discard, slots=1, aside_slots=9)}
+    async with running(store, studio):
+        await eventually(lambda: len(studio.working) == 3)
+        came.set()
+        await left.wait()
+    assert {(await store.get(name)).status for name in ("waits", "returns", "a")} == {JobStatus.PENDING}
+
+
 async def test_a_job_that_is_accepted_later_starts_at_once(store, studio):
     """An idle runner is woken by the acceptance; nobody has to tell it."""
     studio.go.set()

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from streamsrv.errors import RefusedAddress
 from streamsrv.outbound.addresses import Allowed, is_host_name, is_public
-from streamsrv.outbound.urls import MAX_URL_CHARACTERS, UNREACHABLE, next_url, read_url, redact
+from streamsrv.outbound.urls import MAX_URL_CHARACTERS, UNREACHABLE, host_of, next_url, read_url, redact
 
 NOBODY = Allowed()
 
@@ -380,3 +380,19 @@ def test_each_hop_is_read_anew(start: str, location: str, follows: str | None) -
 def test_logs_name_an_address_without_its_secrets(text: str, shown: str) -> None:
     """What may be secret, a query and a password, is left out, and so is what can't be taken apart."""
     assert redact(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [
+        ("http://Music.example.org:80/a", "music.example.org"),
+        (" https://music.example.org./b?c", "music.example.org"),
+        ("http://[2606:4700::1111]:8000/", "2606:4700::1111"),
+        ("http://b\u00fccher.example/", "xn--bcher-kva.example"),
+        ("http://[]@", ""),
+        ("file:///srv/a", ""),
+    ],
+)
+def test_a_host_has_one_name(address: str, host: str) -> None:
+    """However an address is written, its host is the same one; what names none has none."""
+    assert host_of(address) == host
