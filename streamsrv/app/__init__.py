@@ -25,6 +25,7 @@ from streamsrv.app.separation import (
 )
 from streamsrv.app.streams import convert_api, hls_api, hls_work
 from streamsrv.config import Config, ServerSettings, shipped
+from streamsrv.jobs.ageing import SureClock
 from streamsrv.jobs.assignment import Work
 from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.runner import Runner
@@ -127,6 +128,7 @@ def _runner(house: House, works: Mapping[JobKind, Work]) -> Runner:
         upload_slots=config.hls.live_uploads,
         lease_seconds=config.jobs.lease_seconds,
         retention_days=config.jobs.retention_days,
+        clock=SureClock().now,
     )
 
 

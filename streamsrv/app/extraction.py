@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from streamsrv.app.house import RETRY_SECONDS, House
+from streamsrv.config import OutboundSettings
 from streamsrv.extract.api import MAX_BODY_BYTES, ExtractApi
 from streamsrv.extract.archive import Archive
 from streamsrv.extract.clips import Clips
@@ -16,6 +17,7 @@ from streamsrv.extract.sources import Sources
 from streamsrv.extract.steps import Steps
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.work import ExtractWork
+from streamsrv.jobs.ageing import SureClock
 from streamsrv.jobs.assignment import Work
 from streamsrv.outbound.download import DownloadLimits, Downloads
 from streamsrv.storage.shelf import Shelf
@@ -32,14 +34,8 @@ class Extraction:
 
 def extraction(house: House) -> Extraction:
     config, data, settings = house.config, house.data, house.config.extract
-    outbound, most = config.outbound, config.limits.max_duration_seconds
-    limits = DownloadLimits(
-        max_bytes=outbound.max_download_bytes,
-        max_seconds=outbound.max_download_seconds,
-        min_bytes_per_second=outbound.min_bytes_per_second,
-        grace_seconds=outbound.grace_seconds,
-    )
-    downloads = Downloads(house.guard, limits)
+    most = config.limits.max_duration_seconds
+    downloads = Downloads(house.guard, _download_limits(config.outbound))
     disk_bytes = shutil.disk_usage(data).total
     copies_shelf = Shelf(data / "cache" / "downloads", max_bytes=min(settings.downloads_bytes, disk_bytes // 8))
     copies = Copies(
@@ -64,12 +60,22 @@ def extraction(house: House) -> Extraction:
             house.store.results,
             days=settings.retention_days,
             max_bytes=min(settings.results_bytes, disk_bytes // 4),
+            sure_clock=SureClock().now,
         ),
         storage=house.storage,
         max_seconds=most,
         max_samples=config.limits.max_samples,
     )
     return Extraction(studio, (copies_shelf, copies, clips_shelf, clips, studio.archive.lifetime()))
+
+
+def _download_limits(outbound: OutboundSettings) -> DownloadLimits:
+    return DownloadLimits(
+        max_bytes=outbound.max_download_bytes,
+        max_seconds=outbound.max_download_seconds,
+        min_bytes_per_second=outbound.min_bytes_per_second,
+        grace_seconds=outbound.grace_seconds,
+    )
 
 
 def extract_work(house: House, parts: Extraction) -> Work:

@@ -27,7 +27,10 @@ _NAME = re.compile(r"([0-9a-f]{64})(\.[a-z0-9]{2,4})")
 
 
 class Archive:
-    """Files and their results, about `max_bytes` of them. What nobody asked for in `days` goes; 0 days: it stays."""
+    """Files and their results, about `max_bytes` of them. What nobody asked for in `days` goes; 0 days: it stays.
+
+    `sure_clock` is the time by which that is counted, None while nobody is sure of it.
+    """
 
     def __init__(
         self,
@@ -37,12 +40,14 @@ class Archive:
         days: float,
         max_bytes: int,
         clock: Callable[[], float] = time.time,
+        sure_clock: Callable[[], float | None] | None = None,
     ) -> None:
         self._storage = storage
         self._results = results
         self._days = days
         self._max_bytes = max_bytes
         self._clock = clock
+        self._sure_clock = sure_clock or clock
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     @asynccontextmanager
@@ -150,9 +155,10 @@ class Archive:
         """Remove what nobody has asked for in time, and then, longest unused first, what is more than there is room."""
         await self._adopt()
         now = self._clock()
-        if self._days:
-            while files := await self._results.unused_files(now - self._days * _DAY_SECONDS, _BATCH):
-                await self._remove(files, now - self._days * _DAY_SECONDS)
+        sure = self._sure_clock()
+        if self._days and sure is not None:
+            while files := await self._results.unused_files(sure - self._days * _DAY_SECONDS, _BATCH):
+                await self._remove(files, sure - self._days * _DAY_SECONDS)
         excess = await self._results.total_bytes() - self._max_bytes
         # What was made or asked for just now stays, whatever its size. A use is noted once an hour at most.
         recent = now - _HOUR_SECONDS - SECONDS_BETWEEN_NOTES

@@ -28,7 +28,7 @@ log = structlog.stdlib.get_logger()
 class Runner:
     """Works on `slots` accepted jobs at a time, and besides on `upload_slots` jobs whose upload is still arriving.
 
-    Kinds of work that have slots of their own don't count among them.
+    Kinds of work that have slots of their own don't count among them. Jobs are old by `clock`, which may not be sure.
 
     `async with` settles what a former server left and starts; at the end the running jobs go back to wait, uncounted.
     """
@@ -42,7 +42,7 @@ class Runner:
         upload_slots: int,
         lease_seconds: float,
         retention_days: float,
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float | None] = time.time,
     ) -> None:
         self._store = store
         self._works = works
@@ -210,7 +210,9 @@ class Runner:
         await self._retention.discard_ended()
 
     async def _remove_old(self) -> None:
-        await self._retention.remove_old(self._clock())
+        now = self._clock()
+        if now is not None:
+            await self._retention.remove_old(now)
 
     def _count(self, kind: JobKind) -> int:
         return sum(job.kind is kind for job in self._running.values())

@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 import io
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing
 from pathlib import Path
 from typing import Any
 
@@ -401,6 +402,20 @@ async def test_bad_list_parameters_are_refused(start: Start, query: str) -> None
     reply = await client.get(f"/v1/stream/jobs?{query}")
     assert reply.status == 400
     assert reply.headers["Content-Type"] == "application/problem+json"
+
+
+async def test_nothing_is_old_just_after_a_start(start: Start, song: Path, tmp_path: Path) -> None:
+    """A server that comes up years later than it went, by its clock, removes nothing at once: that may be wrong."""
+    client = await start(jobs={"retention_days": 1})
+    job_id = await submit(client, song)
+    await ended(client, job_id)
+    await client.close()
+    with closing(sqlite3.connect(tmp_path / "data" / "streamsrv.sqlite")) as database, database:
+        database.execute("UPDATE jobs SET completed_at = completed_at - 1e9")
+    client = await start(jobs={"retention_days": 1})
+    await ended(client, await submit(client, song))  # the runner looks for what is old before it does that
+    reply = await client.get(f"/v1/stream/job/{job_id}")
+    assert (reply.status, (await reply.json())["status"]) == (200, "Completed")
 
 
 async def test_waiting_jobs_know_their_place(start: Start, song: Path, tmp_path: Path) -> None:

@@ -151,3 +151,18 @@ async def test_what_could_not_be_stored_takes_no_room(place: Place) -> None:
         await place.keep("a", b"sound")
     assert await place.archive().find("a") is None
     assert await place.store.results.total_bytes() == 0
+
+
+async def test_nothing_is_too_old_while_the_time_is_unsure(place: Place) -> None:
+    """While nobody is sure what time it is a file stays, however old it looks; later it goes."""
+    sure: list[float | None] = [None]
+    archive = Archive(
+        place.storage, place.store.results, days=7, max_bytes=1 << 30, clock=place.clock, sure_clock=lambda: sure[0]
+    )
+    name = await place.keep("a", b"sound")
+    place.clock.now += 1000 * DAY
+    await archive.tidy()
+    assert place.files() == [name]
+    sure[0] = place.clock.now
+    await archive.tidy()
+    assert place.files() == []

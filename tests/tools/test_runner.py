@@ -12,6 +12,7 @@ from support.jobs import make_job, make_store
 
 from streamsrv.errors import DiskFull, InternalError, UnusableFile
 from streamsrv.jobs import attempt
+from streamsrv.jobs import runner as runner_module
 from streamsrv.jobs.assignment import Assignment, Work
 from streamsrv.jobs.job import Job, JobKind, JobStatus, Priority, Segment
 from streamsrv.jobs.retention import Retention
@@ -696,6 +697,28 @@ async def test_the_runner_removes_old_jobs(store, studio):
     async with running(store, studio, retention_days=1, clock=lambda: time.time() + 2 * DAY_SECONDS):
         assert await store.wait_for_change("a", done.revision, PATIENCE_SECONDS) is None
     assert studio.discarded == ["a"]
+
+
+async def test_nothing_is_old_while_the_time_is_unsure(store, studio, monkeypatch):
+    """While nobody is sure what time it is the runner removes nothing, and later what is old."""
+    monkeypatch.setattr(runner_module, "HOUR_SECONDS", 0.0)
+    studio.go.set()
+    await queue(store, "a")
+    asked, sure = [], asyncio.Event()
+
+    def clock() -> float | None:
+        asked.append(sure.is_set())
+        return time.time() + 2 * DAY_SECONDS if sure.is_set() else None
+
+    async with running(store, studio, retention_days=1, clock=clock) as runner:
+        done = await ended(store)
+        looks = len(asked)
+        runner.wake()
+        await eventually(lambda: len(asked) > looks)
+        assert await store.get("a") is not None
+        sure.set()
+        runner.wake()
+        assert await store.wait_for_change("a", done.revision, PATIENCE_SECONDS) is None
 
 
 async def test_without_retention_jobs_stay(store, studio):
