@@ -18,7 +18,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, Pydanti
 from streamsrv.layers import merge, read_toml
 
 _MIN_SECRET = 16
-_NAME = re.compile(r"\*|[A-Za-z0-9._-]+", re.ASCII)
+_NAME = re.compile(r"[A-Za-z0-9._*-]+", re.ASCII)
 # A host by name or address, and a port.
 _ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?", re.ASCII)
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -88,7 +88,7 @@ class ServerSettings(Section):
     @classmethod
     def take_names(cls, hosts: list[str]) -> list[str]:
         if not all(map(_NAME.fullmatch, hosts)):
-            raise ValueError('Hosts are names alone, without http:// and port, e.g. audio.example.org; "*" is all')
+            raise ValueError('Hosts are names alone, without http:// and port, e.g. *.example.org; "*" is all')
         return hosts
 
     @field_validator("secret")

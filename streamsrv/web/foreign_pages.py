@@ -8,6 +8,8 @@ Programs that are no browser send nothing of the latter, and are answered as eve
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from http import HTTPStatus
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -25,12 +27,19 @@ _RESOURCE_POLICY = istr("Cross-Origin-Resource-Policy")
 _CONTENT_TYPE_OPTIONS = istr("X-Content-Type-Options")
 # Else aiohttp would tell which versions of what are running, and with it which of their holes.
 SERVER = "streamsrv"
+# Whether it is a browser at all counts for what says nothing of both, and would let caches keep nothing.
 _VARY = f"{hdrs.REFERER}, {_SEC_FETCH_SITE}"
 # For replies to what is no request, of which nobody knows who sent it.
-ISOLATED = {_CONTENT_TYPE_OPTIONS: "nosniff", _RESOURCE_POLICY: "same-origin", hdrs.SERVER: SERVER}
+ISOLATED = {_CONTENT_TYPE_OPTIONS: "nosniff", _RESOURCE_POLICY: "same-site", hdrs.SERVER: SERVER}
 
 _READS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 _ANY = "*"
+# What elements of a page play: sound, and the playlists and segments that some browsers play by themselves.
+_MEDIA = re.compile(r"(?:audio|video)/|application/(?:vnd\.apple\.|x-)mpegurl", re.IGNORECASE)
+# Every browser's name has begun so since the nineties, as has that of some programs that would be taken for one.
+_BROWSERS = re.compile(r"Mozilla/|Opera/")
+# What browsers would rather have in the place of a page or a picture.
+_SHOWN = re.compile(r"(?:text/html|image/[a-z])")
 _DEFAULT_PORT = {"http": ":80", "https": ":443"}
 _ORIGIN = re.compile(r"https?://[A-Za-z0-9._:\[\]-]+(?=[/?#]|$)")
 _SHOWN_CHARACTERS = 100
@@ -40,8 +49,9 @@ _SHOWN_CHARACTERS = 100
 class Callers:
     """By which names the server may be called, and the origins whose pages may use it besides its own; "*" is any.
 
-    `own` is the server's origin where a proxy gives it another one than requests show; it may be empty. Addresses and
-    localhost are always good names: no page of others can be loaded by them from elsewhere.
+    `names` may be patterns such as "*.svc.cluster.local". `own` is the server's origin where a proxy gives it another
+    one than requests show; it may be empty. Addresses, localhost and names without a dot are always good: no page from
+    the internet is loaded by one of these.
     """
 
     names: frozenset[str]
@@ -52,18 +62,15 @@ class Callers:
     def of(
         cls, *, hosts: Sequence[str], also: Iterable[str], machine: str, public_url: str, origins: Iterable[str]
     ) -> "Callers":
-        """`hosts` are listened on. Where others reach them, too, the server goes by the names of its machine.
+        """`hosts` are listened on, and `machine` is this machine's name, by which the server goes, too.
 
         `also` are further names, and `public_url` has one.
         """
-        addresses = [_address(host) for host in hosts]
-        named = {host for host, address in zip(hosts, addresses, strict=True) if address is None} - {_ANY}
-        names = {"localhost", urlsplit(public_url).hostname or "", *named, *also}
-        if named - {"localhost"} or not all(address.is_loopback for address in addresses if address is not None):
-            short = machine.partition(".")[0]
-            names |= {machine, short, f"{short}.local"}  # the last by multicast DNS
+        short = machine.partition(".")[0]
+        ours = (machine, f"{short}.local" if short else "")  # the latter by multicast DNS
+        names = {urlsplit(public_url).hostname or "", *ours, *({*hosts} - {_ANY}), *also}
         return cls(
-            frozenset(name.lower() for name in names if name),
+            frozenset(name.lower() for name in names if name and _address(name) is None),
             frozenset(origin.rstrip("/") for origin in origins if origin),
             public_url.rstrip("/").lower(),
         )
@@ -74,7 +81,7 @@ class Callers:
         if host is None:  # two of them aiohttp refuses by itself
             raise BadRequest("The Host header isn't a host name with an optional port.")
         name = host[1].lower().removesuffix(".")
-        if not (name in self.names or _ANY in self.names or name.endswith(".localhost") or _is_somewhere(name)):
+        if not self._goes_by(name):
             name = name[:_SHOWN_CHARACTERS]
             raise Misdirected(
                 f"This server goes by localhost and by its addresses, and not by the name {name}. If that is one of its"
@@ -82,17 +89,39 @@ class Callers:
                 " server.public_url to the address that browsers use."
             )
 
+    def _goes_by(self, name: str) -> bool:
+        if name in self.names or name.endswith(".localhost") or _address(name) is not None:
+            return True
+        is_near = bool(name) and not {".", "["} & {*name}
+        return is_near or any(fnmatchcase(name, pattern) for pattern in self.names if _ANY in pattern)
+
     def invites(self, request: web.Request) -> bool:
         """Does it come from a page of another origin that may use the server?"""
         return _ANY in self.origins or _asking_origin(request) in self.origins
 
+    def knows(self, request: web.Request) -> bool:
+        """Is it sure that a page of the server's own asks, or one that may use it?"""
+        is_own = request.headers.get(_SEC_FETCH_SITE) == "same-origin" or self._is_own(_asking_origin(request), request)
+        return is_own or self.invites(request)
+
     def trusts(self, request: web.Request, *, changes: bool) -> bool:
         """Is it no foreign page that asks, as far as that can be told? `changes`: what it asks for isn't only read."""
-        site = request.headers.get(_SEC_FETCH_SITE, "none")
-        # Others may read no reply to a GET, and browsers don't always say where one comes from.
-        if site == "same-origin" or (site == "none" and not (changes and hdrs.ORIGIN in request.headers)):
+        if self.knows(request):
             return True
-        return self.invites(request) or self._is_own(_asking_origin(request), request)
+        if hdrs.ORIGIN in request.headers:
+            return False
+        site = request.headers.get(_SEC_FETCH_SITE, "none")
+        # An allowed page beside it that sends no Referer says no more than this with its elements.
+        return site == "none" or (site == "same-site" and not changes and hdrs.REFERER not in request.headers)
+
+    def lends_media(self, request: web.Request) -> bool:
+        """May an element of another site's page play the reply? Where such pages may use the server at all.
+
+        Whoever is certainly no page is told so, too; a browser that doesn't say which page it shows is told no.
+        """
+        return self.invites(request) or (
+            not all(map(_is_local, self.origins)) and not _is_browser(request) and self.trusts(request, changes=True)
+        )
 
     def _is_own(self, origin: str, request: web.Request) -> bool:
         # The scheme isn't compared: a proxy takes https from browsers and speaks http here.
@@ -107,8 +136,8 @@ _CALLERS = web.AppKey("callers", Callers)
 def refuse_foreign_pages(app: web.Application, callers: Callers) -> None:
     """Answer only who calls the server by its name, and pages of other origins only where they are named.
 
-    From anywhere one may follow a link: to the page, its files, and whatever is only read. Each reply tells browsers
-    that it isn't for pages of others, and that it is what its type says.
+    From anywhere one may follow a link to whatever is only read, and ask for the health. Each reply tells browsers
+    that it isn't for pages of other sites, and that it is what its type says.
     """
     app[_CALLERS] = callers
     app.middlewares.append(_refuse)
@@ -116,9 +145,18 @@ def refuse_foreign_pages(app: web.Application, callers: Callers) -> None:
 
 
 def refuse_foreign_change(request: web.Request) -> None:
-    """For a GET that changes something, to which nobody may link, either. Raises ForeignPage."""
-    if not request.app[_CALLERS].trusts(request, changes=True):
+    """For a GET that changes something, to which nobody may link, either. Raises ForeignPage.
+
+    Browsers don't say to plain http on a network whose page they show: there only pages that are known may ask for it.
+    """
+    callers = request.app[_CALLERS]
+    if not callers.trusts(request, changes=True):
         raise _foreign(request)
+    if _SEC_FETCH_SITE not in request.headers and _is_browser(request) and not callers.knows(request):
+        raise ForeignPage(
+            "This browser doesn't say which page asks for it, and any page may make it send a GET."
+            " Send DELETE to the same address instead, or use the server's own page."
+        )
 
 
 @web.middleware
@@ -137,17 +175,35 @@ async def _isolate(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     headers[hdrs.SERVER] = SERVER
     headers[_CONTENT_TYPE_OPTIONS] = "nosniff"
-    headers[_RESOURCE_POLICY] = "cross-origin" if request.app[_CALLERS].invites(request) else "same-origin"
+    # A browser gives the reply that it has kept the headers of a 304, which says no type.
+    may_be_media = response.status == HTTPStatus.NOT_MODIFIED or _MEDIA.match(response.content_type) is not None
+    lends = may_be_media and request.app[_CALLERS].lends_media(request)
+    headers[_RESOURCE_POLICY] = "cross-origin" if lends else "same-site"
     headers.add(hdrs.VARY, _VARY)
 
 
 def _is_open(request: web.Request) -> bool:
-    """May a page of anybody's lead there? To the page, its files, the health, or by a link in the place of itself."""
+    """May a page of anybody's lead there? To the health, and by a link in the place of itself."""
     if request.method not in _READS:
         return False
-    path, headers = request.rel_url.raw_path, request.headers
+    headers = request.headers
     is_link = headers.get(_SEC_FETCH_MODE) == "navigate" and headers.get(_SEC_FETCH_DEST) == "document"
-    return is_link or path in {"/", "/health"} or path.startswith("/static/")
+    return is_link or request.rel_url.raw_path == "/health"
+
+
+def _is_browser(request: web.Request) -> bool:
+    """Does it look like a browser's? curl, wget, VLC, ffmpeg and what libraries of HTTP send doesn't.
+
+    No page can change any of it: a browser names itself, says what it would show, and, unless the page forbids that,
+    where it comes from.
+    """
+    headers = request.headers
+    return (
+        _BROWSERS.match(headers.get(hdrs.USER_AGENT, "")) is not None
+        or _SHOWN.match(headers.get(hdrs.ACCEPT, "")) is not None
+        or hdrs.REFERER in headers
+        or _SEC_FETCH_SITE in headers
+    )
 
 
 def _asking_origin(request: web.Request) -> str:
@@ -174,8 +230,8 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
-def _is_somewhere(host: str) -> bool:
-    """Is it a literal address? 0.0.0.0 is none: browsers don't count it as this machine, though it leads here."""
-    address = _address(host)
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return address is not None and not (mapped or address).is_unspecified
+def _is_local(origin: str) -> bool:
+    """Is it a page of this machine, which is of one site with the server where both are called localhost?"""
+    name = urlsplit(origin).hostname or ""
+    address = _address(name)
+    return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)

@@ -32,7 +32,8 @@ from support.traces.tidy import assert_tidy
 SNIPPETS = read_snippets("streaming.md", "conversion.md")
 
 URL = "http://localhost:8082"
-PAGE = "http://localhost:5176"
+# Where a page is developed with Vite, and where with React.
+PAGE, REACT_PAGE = "http://localhost:5176", "http://localhost:3000"
 JOB_ID = "550e8400-e29b-41d4-a716-446655440000"
 UNKNOWN_ID = "650e8400-e29b-41d4-a716-446655440000"
 FAILED_ID = "750e8400-e29b-41d4-a716-446655440000"
@@ -161,8 +162,9 @@ Files = dict[str, tuple[str, bytes]]
 
 @pytest.fixture(scope="module")
 def page_files(song: Path) -> Iterator[Files]:
-    """What Vite serves while somebody develops a page: the page, its one module, hls.js and the song."""
+    """What Vite and React serve while somebody develops a page: the page, its one module, hls.js and the song."""
     claim_port(5176)
+    claim_port(3000)
     hls = (ROOT / "node_modules" / "hls.js" / "dist" / "hls.mjs").read_bytes()
     files: Files = {
         "/favicon.ico": ("image/x-icon", b""),
@@ -179,7 +181,7 @@ def page_files(song: Path) -> Iterator[Files]:
         media_type, body = files.get(asked.path, ("text/plain", b""))
         return Answer(200 if asked.path in files else 404, {"Content-Type": media_type}, body)
 
-    with answering(answer, port=5176):
+    with answering(answer, port=5176), answering(answer, port=3000):
         yield files
 
 
@@ -203,11 +205,11 @@ class Tab:
     def note(self, message: ConsoleMessage) -> None:
         (self.errors if message.type == "error" else self.said).append(message.text)
 
-    def run(self, *lines: str) -> None:
+    def run(self, *lines: str, at: str = PAGE) -> None:
         """Load the page with these lines as its module, and wait until the last of them has run."""
         code = "\n".join([*lines, "window.finished = true;"])
         self.files["/snippet.mjs"] = ("text/javascript; charset=utf-8", code.encode())
-        self.page.goto(PAGE)
+        self.page.goto(at)
         self.page.wait_for_function("window.finished", timeout=30_000)
         assert self.errors == []
 
@@ -256,9 +258,25 @@ def test_browser_reads_a_failed_job(documented: Server, tab: Tab) -> None:
     assert tab.said == [f"Erreur: {refused.json()['detail']}"]
 
 
-def test_browser_plays_the_playlist(job: str, tab: Tab) -> None:
-    """hls.js, imported as in the document, loads the playlist into the page's audio element."""
-    tab.run(f"const jobId = '{job}';", AUDIO_ELEMENT, SNIPPETS["playlist in the browser"], "await audioElement.play();")
+@pytest.mark.parametrize("origin", [PAGE, REACT_PAGE])
+def test_browser_plays_the_playlist(job: str, tab: Tab, origin: str) -> None:
+    """hls.js, imported as in the document, loads the playlist into the audio element of a page of either origin."""
+    code = (f"const jobId = '{job}';", AUDIO_ELEMENT, SNIPPETS["playlist in the browser"], "await audioElement.play();")
+    tab.run(*code, at=origin)
+    tab.plays()
+
+
+@pytest.mark.parametrize("policy", ["strict-origin-when-cross-origin", "no-referrer"])
+@pytest.mark.parametrize("origin", [PAGE, REACT_PAGE])
+def test_browser_plays_by_itself(documented: Server, job: str, tab: Tab, origin: str, policy: str) -> None:
+    """As the document's `audio.src` a browser that knows HLS plays it, also where the page never names itself."""
+    code = f"""
+        const referrer = document.createElement('meta');
+        Object.assign(referrer, {{name: 'referrer', content: '{policy}'}});
+        document.head.append(referrer);
+        audioElement.src = '{URL}/v1/stream/hls/{job}/index.m3u8';
+        await audioElement.play();"""
+    tab.run(AUDIO_ELEMENT, code, at=origin)
     tab.plays()
 
 

@@ -21,7 +21,7 @@ from support.traces.log import events
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 # Names that lead to this machine for this browser alone, as those of a server whose owner means harm would.
-RULES = "--host-resolver-rules=MAP *.example 127.0.0.1"
+RULES = "--host-resolver-rules=MAP *.example 127.0.0.1, MAP box 127.0.0.1"
 NAS = "nas.example"
 REMOVE = f"/apiv1/remove/{'a' * 64}/drums"
 PAGE = b"<!doctype html><title>elsewhere</title>"
@@ -32,6 +32,11 @@ ELEMENT = """([name, url]) => new Promise((resolve) => {
     element.src = url;
     document.body.append(element);
 })"""
+REFERRER = """(policy) => {
+    const referrer = document.createElement("meta");
+    Object.assign(referrer, { name: "referrer", content: policy });
+    document.head.append(referrer);
+}"""
 FETCH = """async ([url, options]) => {
     try { const reply = await fetch(url, options); return [reply.status, await reply.text()]; }
     catch (error) { return [error.name, ""]; }
@@ -118,10 +123,12 @@ async def fetched(page: Page, url: str, **options: Any) -> list[Any]:
     return list(await page.evaluate(FETCH, [url, options]))
 
 
-@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", NAS])
-async def test_a_foreign_page_gets_nothing(world: World, page: Page, host: str) -> None:
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", NAS, "0.0.0.0", "box"])
+@pytest.mark.parametrize("referrer", ["origin", "no-referrer"])
+async def test_a_foreign_page_gets_nothing(world: World, page: Page, host: str, referrer: str) -> None:
     """No sound plays on it, no picture, script or frame tells whether something is there, and no script reads."""
     await page.goto(world.evil)
+    await page.evaluate(REFERRER, referrer)
     for name in ("audio", "img", "script"):
         for path in (world.sound, "/", "/static/main.js", "/health", "/v1/stream/jobs"):
             assert await page.evaluate(ELEMENT, [name, world.at(host, path)]) == "error"
@@ -161,10 +168,13 @@ async def test_a_foreign_page_changes_nothing(world: World, page: Page, host: st
     assert world.jobs() == 0
 
 
-async def test_a_foreign_page_removes_nothing(world: World, page: Page) -> None:
+@pytest.mark.parametrize("host", ["localhost", NAS, "0.0.0.0", "box"])
+@pytest.mark.parametrize("referrer", ["origin", "no-referrer"])
+async def test_a_foreign_page_removes_nothing(world: World, page: Page, host: str, referrer: str) -> None:
     """The GET that removes a track is refused as a picture, and as a link that somebody follows."""
-    url = world.at("localhost", REMOVE)
+    url = world.at(host, REMOVE)
     await page.goto(world.evil)
+    await page.evaluate(REFERRER, referrer)
     assert await page.evaluate(ELEMENT, ["img", url]) == "error"
     async with page.expect_navigation(url=url):
         await page.evaluate("(url) => { location = url; }", url)

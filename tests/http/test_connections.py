@@ -213,7 +213,7 @@ async def test_what_is_no_request_is_a_problem(parser: str, logged: list[Any], s
             assert (reply.status, reply.problem["status"]) == (status, status)
             assert reply.headers["X-Content-Type-Options"] == "nosniff"
             assert reply.headers["Server"] == "streamsrv"
-            assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert reply.headers["Cross-Origin-Resource-Policy"] == "same-site"
             assert reply.problem["request_id"] == reply.headers["X-Request-ID"]
             assert SECRET not in reply.body
     assert [line["event"] for line in logged] == ["request_malformed"] * 3

@@ -17,8 +17,10 @@ ALLOWED = "http://localhost:5176"
 EVIL = "http://evil.example"
 JOBS = "/v1/stream/jobs"
 NO_JOB = "/v1/stream/job/550e8400-e29b-41d4-a716-446655440000"
+SOUND = "/static/demo/song.mp3"
 REMOVE = f"/apiv1/remove/{'a' * 64}/drums"
-SERVER = {"public_url": "https://audio.example.org", "hosts_allowed": ["Music.lan"]}
+SERVER = {"public_url": "https://audio.example.org", "hosts_allowed": ["Music.lan", "*.SVC.cluster.local"]}
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64) Gecko/20100101 Firefox/140.0"}
 # What browsers add where the address is that of a page, of a picture, and of what a script asks for.
 LINK = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 FRAME = {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"}
@@ -43,20 +45,23 @@ class TestNames:
         "host",
         [
             *("127.0.0.1", "127.0.0.1:9", "[::1]:8080", "192.168.1.5", "[fd00::5]", "[::ffff:127.0.0.1]"),
-            *("localhost", "LOCALHOST:8080", "localhost.", "app.localhost"),
+            *("0.0.0.0:8080", "[::]", "localhost", "LOCALHOST:8080", "localhost.", "app.localhost"),
+            *("nas", "NAS:8080", "nas.", "my_nas", "2130706433"),
             *("audio.example.org", "Audio.Example.org:8443", "music.lan:8080"),
+            *("audio.svc.cluster.local", "streamsrv.default.svc.Cluster.local:8080"),
         ],
     )
     async def test_its_own(self, start: Start, host: str) -> None:
-        """Addresses, localhost, the public address's name and those that are allowed are good, whatever the port."""
+        """Addresses, localhost, names without a dot, the public address's and allowed ones are good, by any port."""
         client = await start(server=SERVER)
         assert (await asked(client, "GET", JOBS, {"Host": host})).status == 200
 
     @pytest.mark.parametrize(
         "host",
         [
-            *("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "xlocalhost"),
-            *("audio.example.org.evil.example", "2130706433", "127.1", "0.0.0.0:8080", "[::]", "[::ffff:0.0.0.0]"),
+            *("evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", "x.ylocalhost"),
+            *("audio.example.org.evil.example", "127.1", "svc.cluster.local", "a.svc.cluster.local.evil.example"),
+            *("asvc.cluster.local", "music.lan.evil.example", "xmusic.lan", ".", "[dead]"),
         ],
     )
     @pytest.mark.parametrize(
@@ -100,10 +105,11 @@ class TestNames:
         assert (await asked(client, "GET", JOBS, {"Host": "any.example"})).status == 200
 
     async def test_the_machine(self, start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A server for the local network goes by its machine's name."""
-        monkeypatch.setattr("socket.gethostname", lambda: "box")
-        client = await start(server={"hosts": ["0.0.0.0"]})
-        for host, status in {"box:8080": 200, "box.local": 200, "box.evil.example": 421}.items():
+        """The server goes by its machine's names."""
+        monkeypatch.setattr("socket.gethostname", lambda: "box.example.org")
+        client = await start()
+        told = {"box:8080": 200, "box.local": 200, "Box.example.org": 200, "box.evil.example": 421, "example.org": 421}
+        for host, status in told.items():
             assert (await asked(client, "GET", JOBS, {"Host": host})).status == status
 
 
@@ -170,10 +176,22 @@ class TestChanges:
 
 
 class TestReads:
-    @pytest.mark.parametrize("site", ["cross-site", "same-site", "odd"])
-    @pytest.mark.parametrize("more", [FRAME, PICTURE, SCRIPT, {}, {"Referer": f"{EVIL}/"}, {"Origin": EVIL}])
-    async def test_foreign_pages(self, start: Start, site: str, more: dict[str, str]) -> None:
-        """A page of another origin reads nothing: no list, no sound, no events, neither as a picture nor in a frame."""
+    @pytest.mark.parametrize(
+        "headers",
+        [
+            *(
+                {"Sec-Fetch-Site": site, **more}
+                for site in ("cross-site", "odd")
+                for more in (FRAME, PICTURE, SCRIPT, {})
+            ),
+            *({"Sec-Fetch-Site": "cross-site", by: f"{EVIL}/"} for by in ("Referer", "Origin")),
+            *({"Sec-Fetch-Site": "same-site", by: "http://localhost:5177"} for by in ("Referer", "Origin")),
+            *({"Origin": origin} for origin in (EVIL, "null", "http://localhost:5177", "")),
+            {"Origin": EVIL, "Sec-Fetch-Site": "none"},
+        ],
+    )
+    async def test_foreign_pages(self, start: Start, headers: dict[str, str]) -> None:
+        """A page of another origin reads nothing: no list, no sound, no page of ours, as a picture or in a frame."""
         client = await start()
         for path in (
             JOBS,
@@ -182,35 +200,44 @@ class TestReads:
             "/v1/formats",
             f"/apiv1/track/{'a' * 64}/vocals.mp3",
             "/nowhere",
+            "/",
+            "/static/main.js",
         ):
-            reply = await asked(client, "GET", path, {"Sec-Fetch-Site": site, **more})
+            reply = await asked(client, "GET", path, headers)
             assert (reply.status, reply.problem["type"]) == (403, "/problems/foreign-page")
 
     @pytest.mark.parametrize("method", ["GET", "HEAD"])
-    @pytest.mark.parametrize("path", ["/", "/static/main.js", "/health"])
-    @pytest.mark.parametrize("more", [LINK, FRAME, PICTURE, SCRIPT])
-    async def test_the_page_is_for_everybody(self, start: Start, method: str, path: str, more: dict[str, str]) -> None:
-        """Page, files and health are no secret; that they aren't shown in foreign pages is the browser's affair."""
-        reply = await asked(await start(), method, path, {"Sec-Fetch-Site": "cross-site", **more})
-        assert (reply.status, reply.headers["Cross-Origin-Resource-Policy"]) == (200, "same-origin")
+    @pytest.mark.parametrize("more", [LINK, FRAME, PICTURE, SCRIPT, {"Origin": EVIL}])
+    async def test_the_health_is_for_everybody(self, start: Start, method: str, more: dict[str, str]) -> None:
+        """Whoever asks for the health is answered."""
+        reply = await asked(await start(), method, "/health", {"Sec-Fetch-Site": "cross-site", **more})
+        assert (reply.status, reply.headers["Cross-Origin-Resource-Policy"]) == (200, "same-site")
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
     async def test_links(self, start: Start, site: str) -> None:
         """A link on another's page leads to whatever is only read, as an address that somebody types."""
         client = await start()
-        assert (await asked(client, "GET", JOBS, {"Sec-Fetch-Site": site, **LINK})).status == 200
+        for path in (JOBS, "/"):
+            assert (await asked(client, "GET", path, {"Sec-Fetch-Site": site, **LINK})).status == 200
 
-    @pytest.mark.parametrize("more", [{}, {"Sec-Fetch-Site": "same-origin", **SCRIPT}, {"Sec-Fetch-Site": "none"}])
+    @pytest.mark.parametrize(
+        "more",
+        [{}, {"Sec-Fetch-Site": "same-origin", **SCRIPT}, {"Sec-Fetch-Site": "none"}, BROWSER, {"Referer": EVIL}],
+    )
     async def test_its_own_page_and_programs(self, start: Start, more: dict[str, str]) -> None:
-        """Its own page reads all, and so do programs and old browsers, which say nothing."""
+        """Its own page reads all, and so do programs, and browsers that say nothing, whose pages can't read replies."""
         assert (await asked(await start(), "GET", JOBS, more)).status == 200
+
+    async def test_elements_beside_it(self, start: Start) -> None:
+        """An element of a page of the same site may read where its page hides itself: it may be an allowed one."""
+        assert (await asked(await start(), "GET", JOBS, {"Sec-Fetch-Site": "same-site", **PICTURE})).status == 200
 
     @pytest.mark.parametrize("site", ["cross-site", "same-site"])
     @pytest.mark.parametrize("by", [{"Origin": ALLOWED, **SCRIPT}, {"Referer": f"{ALLOWED}/", **PICTURE}])
     async def test_allowed_pages(self, start: Start, site: str, by: dict[str, str]) -> None:
         """A page of an allowed origin reads by scripts, and plays by its elements, of which a Referer alone tells."""
         reply = await asked(await start(), "GET", JOBS, {"Sec-Fetch-Site": site, **by})
-        assert (reply.status, reply.headers["Cross-Origin-Resource-Policy"]) == (200, "cross-origin")
+        assert (reply.status, reply.headers["Cross-Origin-Resource-Policy"]) == (200, "same-site")
         assert reply.headers.get("Access-Control-Allow-Origin") == by.get("Origin")
 
     @pytest.mark.parametrize(
@@ -227,6 +254,45 @@ class TestReads:
         asks = {"Access-Control-Request-Method": "DELETE", "Sec-Fetch-Site": "cross-site", **SCRIPT}
         assert (await asked(client, "OPTIONS", NO_JOB, {"Origin": ALLOWED, **asks})).status == 200
         assert (await asked(client, "OPTIONS", NO_JOB, {"Origin": EVIL, **asks})).status == 403
+
+
+class TestMedia:
+    """Here a file of the page's stands for what was made: it is sound, and so is its type."""
+
+    @pytest.mark.parametrize(
+        ("headers", "policy"),
+        [
+            ({}, "same-site"),
+            ({"Sec-Fetch-Site": "same-origin", **PICTURE}, "same-site"),
+            ({"Referer": f"{ALLOWED}/", "Sec-Fetch-Site": "cross-site", **PICTURE}, "cross-origin"),
+            ({"Referer": f"{ALLOWED}/", **BROWSER}, "cross-origin"),
+            ({"Referer": f"{EVIL}/", **BROWSER}, "same-site"),
+        ],
+    )
+    async def test_pages_of_this_machine(self, start: Start, headers: dict[str, str], policy: str) -> None:
+        """Pages of localhost, which are allowed unless others are named, play it from another site when they say so."""
+        reply = await asked(await start(), "GET", SOUND, headers)
+        assert (reply.status, reply.headers["Cross-Origin-Resource-Policy"]) == (200, policy)
+
+    @pytest.mark.parametrize(
+        ("headers", "policy"),
+        [
+            ({}, "cross-origin"),
+            ({"Referer": "https://app.example/", "Sec-Fetch-Site": "cross-site"}, "cross-origin"),
+            ({"Referer": f"{EVIL}/"}, "same-site"),
+            (BROWSER, "same-site"),
+            ({"Sec-Fetch-Site": "same-origin"}, "same-site"),
+        ],
+    )
+    async def test_pages_of_another_site(self, start: Start, headers: dict[str, str], policy: str) -> None:
+        """Where another site's pages are allowed it is theirs, too, but no browser's that doesn't name its page."""
+        client = await start(server={"allowed_origins": ["https://app.example"]})
+        reply = await asked(client, "GET", SOUND, headers)
+        assert (reply.status, reply.headers["Cross-Origin-Resource-Policy"]) == (200, policy)
+        known = await asked(client, "GET", SOUND, headers | {"If-None-Match": reply.headers["ETag"]})
+        assert (known.status, known.headers["Cross-Origin-Resource-Policy"]) == (304, policy)
+        other = await asked(client, "GET", "/static/main.js", headers)
+        assert other.headers["Cross-Origin-Resource-Policy"] == "same-site"
 
 
 class TestRemovingByGet:
@@ -247,15 +313,40 @@ class TestRemovingByGet:
     @pytest.mark.parametrize(
         "headers",
         [
+            BROWSER,
+            {"User-Agent": "Opera/9.80 (X11; Linux x86_64)"},
+            {"Accept": "image/avif,image/webp,*/*;q=0.8"},
+            {"Accept": "text/html,application/xhtml+xml"},
+            {"Referer": f"{EVIL}/"},
+        ],
+    )
+    async def test_browsers_that_say_nothing(self, start: Start, headers: dict[str, str]) -> None:
+        """A browser that doesn't say which page asks, as to plain http on a network, is told to send DELETE instead."""
+        client = await start()
+        reply = await asked(client, "GET", REMOVE, headers)
+        assert (reply.status, reply.problem["type"]) == (403, "/problems/foreign-page")
+        assert "DELETE" in reply.detail
+        assert (await asked(client, "DELETE", REMOVE, headers)).status == 404
+
+    @pytest.mark.parametrize(
+        "headers",
+        [
             {},
             {"Sec-Fetch-Site": "none", **LINK},
             {"Sec-Fetch-Site": "same-origin", **SCRIPT},
             {"Origin": ALLOWED, "Sec-Fetch-Site": "same-site", **SCRIPT},
+            {"User-Agent": "curl/8.5.0", "Accept": "*/*"},
+            {"User-Agent": "VLC/3.0.20 LibVLC/3.0.20", "Accept": "*/*"},
+            {"Accept": "application/json"},
+            {"Referer": f"{ALLOWED}/page", **BROWSER},
+            {"Referer": "http://{host}/", **BROWSER},
         ],
     )
     async def test_others(self, start: Start, headers: dict[str, str]) -> None:
         """Programs, who types the address, its own page and allowed ones are told whether there is such a track."""
-        assert (await asked(await start(), "GET", REMOVE, headers)).status == 404
+        client = await start()
+        told = {name: value.format(host=f"127.0.0.1:{client.port}") for name, value in headers.items()}
+        assert (await asked(client, "GET", REMOVE, told)).status == 404
 
 
 class TestReplies:
@@ -274,12 +365,12 @@ class TestReplies:
         ],
     )
     async def test_every_reply_is_isolated(self, start: Start, method: str, path: str, status: int) -> None:
-        """Each reply is what its type says, and for this origin alone; caches learn what that depends on."""
+        """Each reply is what its type says, and for this site alone; caches learn what that depends on."""
         reply = await asked(await start(), method, path, {})
         assert reply.status == status
         assert reply.headers["X-Content-Type-Options"] == "nosniff"
         assert reply.headers["Server"] == "streamsrv"
-        assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert reply.headers["Cross-Origin-Resource-Policy"] == "same-site"
         assert {"Origin", "Referer, Sec-Fetch-Site"} == set(reply.headers.getall("Vary"))
 
     async def test_refusals_are_isolated(self, start: Start) -> None:
@@ -290,4 +381,4 @@ class TestReplies:
             assert reply.status == status
             assert reply.headers["Server"] == "streamsrv"
             assert reply.headers["X-Content-Type-Options"] == "nosniff"
-            assert reply.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+            assert reply.headers["Cross-Origin-Resource-Policy"] == "same-site"

@@ -11,24 +11,19 @@ def names(*hosts: str, also: tuple[str, ...] = (), machine: str = "Box", public_
     return set(Callers.of(hosts=hosts, also=also, machine=machine, public_url=public_url, origins=[]).names)
 
 
-@pytest.mark.parametrize("hosts", [LOCAL, ["127.0.0.2"], ["localhost"]])
-def test_a_server_for_its_machine_alone_is_called_localhost(hosts: list[str]) -> None:
-    """While nobody else reaches it, the machine's name isn't one of the server's."""
-    assert names(*hosts) == {"localhost"}
-
-
-@pytest.mark.parametrize("hosts", [["0.0.0.0"], ["::"], [*LOCAL, "192.168.1.5"], ["fd00::5"]])
+@pytest.mark.parametrize("hosts", [LOCAL, ["0.0.0.0"], ["::"], [*LOCAL, "192.168.1.5"]])
 @pytest.mark.parametrize("machine", ["box", "Box.example.org"])
-def test_a_server_for_others_is_called_as_its_machine(hosts: list[str], machine: str) -> None:
-    """Where others reach it, the machine's names are the server's: whole, its first part, and that by multicast DNS."""
-    assert names(*hosts, machine=machine) == {"localhost", machine.lower(), "box", "box.local"}
+def test_a_server_is_called_as_its_machine(hosts: list[str], machine: str) -> None:
+    """The machine's names are the server's, wherever it listens: the whole, and its first part by multicast DNS."""
+    assert names(*hosts, machine=machine) == {machine.lower(), "box.local"}
 
 
 def test_names_that_are_told() -> None:
     """A name to listen on, the public address's and those that are allowed are the server's, in small letters."""
     told = names("127.0.0.1", also=("Music.LAN",), public_url="https://Audio.example.org:8443")
-    assert told == {"localhost", "music.lan", "audio.example.org"}
-    assert names("Nas.lan") == {"localhost", "nas.lan", "box", "box.local"}
+    assert told == {"box", "box.local", "music.lan", "audio.example.org"}
+    assert names("Nas.lan") == {"box", "box.local", "nas.lan"}
+    assert names("127.0.0.1", machine="") == set()
 
 
 def test_only_who_says_so_takes_all_names() -> None:

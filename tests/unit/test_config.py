@@ -23,7 +23,7 @@ from streamsrv.config import load_config
         ('[server]\npublic_url = "https://x.org?a=b"', "public_url"),
         ('[server]\nhosts_allowed = ["http://x.org"]', "names alone"),
         ('[server]\nhosts_allowed = ["x.org:8080"]', "names alone"),
-        ('[server]\nhosts_allowed = ["*.x.org"]', "names alone"),
+        ('[server]\nhosts_allowed = ["*.x.org/"]', "names alone"),
         ('[server]\nhosts_allowed = [""]', "names alone"),
         ("[server", "Expected"),
     ],
@@ -43,8 +43,9 @@ def test_a_public_url_is_where_browsers_find_the_server(url: str) -> None:
 
 
 def test_hosts_that_are_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Names, in a variable with commas, or all of them."""
-    for text, hosts in {"": [], "x.org, Nas.lan": ["x.org", "Nas.lan"], "*": ["*"]}.items():
+    """Names, in a variable with commas, patterns, or all of them."""
+    told = {"": [], "x.org, Nas.lan": ["x.org", "Nas.lan"], "*": ["*"], "*.x.org,a-*.lan": ["*.x.org", "a-*.lan"]}
+    for text, hosts in told.items():
         monkeypatch.setenv("STREAMSRV_SERVER__HOSTS_ALLOWED", text)
         assert load_config().server.hosts_allowed == hosts
 
