@@ -53,7 +53,10 @@ def main() -> None:
     "--port", "ports", metavar="NUMBER", multiple=True, type=int, help="A port, on each address; may be repeated."
 )
 @_DATA_DIR
-def serve(file: Path | None, hosts: tuple[str, ...], ports: tuple[int, ...], data_dir: Path | None) -> None:
+@click.option("--adopt", is_flag=True, help="Start without the database of what was accepted before, and remove that.")
+def serve(
+    file: Path | None, hosts: tuple[str, ...], ports: tuple[int, ...], data_dir: Path | None, *, adopt: bool
+) -> None:
     """Serve until interrupted.
 
     It listens on http://localhost:8080 unless told otherwise.
@@ -61,7 +64,7 @@ def serve(file: Path | None, hosts: tuple[str, ...], ports: tuple[int, ...], dat
     flags = {"hosts": list(hosts), "ports": list(ports), "data_dir": data_dir}
     config = _load(file, flags)
     try:
-        run(config)
+        run(config, adopts=adopt)
     except (CannotStart, Problem) as error:
         _give_up(str(error))
 

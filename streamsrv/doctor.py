@@ -9,9 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from streamsrv.app.house import database_file
+from streamsrv.app.orphans import find_orphans
 from streamsrv.app.separation import model_catalog
 from streamsrv.config import Config, shipped
 from streamsrv.errors import Problem
+from streamsrv.jobs.inspection import inspect
+from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import find_tools
 from streamsrv.separate.catalog import NOT_INSTALLED, Entry, hub_silence, is_installed
 from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose
@@ -31,6 +35,7 @@ async def examine(config: Config) -> list[Finding]:
     return [
         *await _examine_ffmpeg(config),
         *_examine_data_dir(config.server.data_dir),
+        _examine_database(config.server.data_dir.resolve()),
         _examine_ports(config),
         *_examine_media_roots(config.extract.media_roots),
         _examine_outbound(config),
@@ -65,6 +70,23 @@ def _examine_space(folder: Path, existing: Path) -> Finding:
     if free < _LEAST_GIB:
         return False, f"There are only {free:.1f} GiB free on the disk of {folder}. Remove what isn't needed there."
     return True, f"There are {free:.0f} GiB free on its disk."
+
+
+def _examine_database(data: Path) -> Finding:
+    file = database_file(data)
+    in_use = _is_served(data)
+    try:
+        found = inspect(file, in_use=in_use)
+    except UnusableDatabase as error:
+        if not in_use and _is_served(data):
+            return _examine_database(data)  # a server has begun to write meanwhile
+        return False, f"{error} Copy it back from a backup of the data directory, or move it away and lose its jobs."
+    if not found.has_history and (orphans := find_orphans(data)) is not None:
+        return False, orphans
+    if not found.step:
+        return True, "The job database isn't there yet; the first start makes it."
+    old = "" if found.step == found.steps else ", and is brought up to date by the next start"
+    return True, f"The job database is whole, at step {found.step} of {found.steps}{old}."
 
 
 def _examine_ports(config: Config) -> Finding:

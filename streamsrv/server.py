@@ -16,8 +16,11 @@ import structlog
 from aiohttp import web
 
 from streamsrv.app import create_app
+from streamsrv.app.house import database_file
+from streamsrv.app.orphans import find_orphans
 from streamsrv.app.separation import missing_extras, separation_devices
 from streamsrv.config import Config, LogSettings
+from streamsrv.jobs.inspection import has_history
 from streamsrv.jobs.schema import UnusableDatabase
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
@@ -193,8 +196,21 @@ def _report(tools: FfmpegTools, config: Config, devices: Sequence[Device]) -> No
         log.warning("ffmpeg_incomplete", detail=line)
 
 
-def run(config: Config) -> None:
-    """Serve from a process of its own; returns when told to stop. Raises CannotStart."""
+def refuse_orphans(config: Config) -> None:
+    """Raises CannotStart where the database of what was accepted is gone: serving would remove it."""
+    data = config.server.data_dir.resolve()
+    line = find_orphans(data)
+    if line is not None and not has_history(database_file(data)):
+        raise CannotStart(line)
+
+
+def run(config: Config, *, adopts: bool = False) -> None:
+    """Serve from a process of its own; returns when told to stop. Raises CannotStart.
+
+    `adopts`: without the database of what was accepted here before, which goes.
+    """
     configure_logs(config.log)
     with locked(config.server.data_dir), suppress(KeyboardInterrupt):
+        if not adopts:
+            refuse_orphans(config)
         asyncio.run(serve(config))

@@ -93,9 +93,14 @@ def server_secret(config: Config) -> bytes:
     return config.server.secret.encode() or kept_secret(config.server.data_dir.resolve() / "secret")
 
 
+def database_file(data: Path) -> Path:
+    """Where the jobs are known, below the data directory."""
+    return data / "streamsrv.sqlite"
+
+
 def _job_store(config: Config, data: Path) -> SqliteJobStore:
     return SqliteJobStore(
-        data / "streamsrv.sqlite",
+        database_file(data),
         lease_seconds=config.jobs.lease_seconds,
         ageing_seconds=config.jobs.ageing_seconds,
         max_attempts=config.jobs.max_attempts,

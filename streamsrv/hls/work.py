@@ -25,7 +25,7 @@ from streamsrv.storage.storage import Storage
 
 log = structlog.get_logger()
 
-_UPLOADS = "uploads"
+UPLOADS = "uploads"
 
 
 class HlsWork:
@@ -74,7 +74,7 @@ class HlsWork:
 
     async def sweep(self) -> None:
         """At start-up: remove uploads that a killed server left and no job needs."""
-        for job_id in await self._storage.names(_UPLOADS):
+        for job_id in await self._storage.names(UPLOADS):
             job = await self._store.get(job_id)
             if job is None or job.status.ended:
                 await self._storage.remove(source_key(job_id))
@@ -142,7 +142,7 @@ class HlsWork:
 
 
 def source_key(job_id: str) -> str:
-    return f"{_UPLOADS}/{job_id}"
+    return f"{UPLOADS}/{job_id}"
 
 
 def output_key(job_id: str) -> str:

@@ -25,6 +25,18 @@ PRAGMA quick_check(1);
 -- The number of the last schema step that was applied.
 PRAGMA user_version;
 
+-- name: find_anything
+-- Nothing in a database that nobody has written to.
+SELECT 1 FROM sqlite_schema LIMIT 1;
+
+-- name: find_counters
+-- Nothing where no schema step was ever applied.
+SELECT 1 FROM sqlite_schema WHERE name = 'sqlite_sequence';
+
+-- name: find_history
+-- Nothing where there never was a job; those that were removed count, too.
+SELECT 1 FROM sqlite_sequence WHERE name = 'jobs' AND seq > 0;
+
 -- name: begin
 -- Start a transaction that will write.
 BEGIN IMMEDIATE;

@@ -24,7 +24,7 @@ from streamsrv.separate.tracks import INSTRUMENTAL, Mixdown
 from streamsrv.storage.storage import Storage
 from streamsrv.workers.pool import DevicePool, WorkerDied
 
-_SOURCES = "songs"
+SOURCES = "songs"
 # Of songs of one class the one that came first has the devices first.
 _CLASS = 1 << 50
 _MILLISECONDS = 1000
@@ -122,14 +122,14 @@ class SeparateWork:
 
     async def sweep(self) -> None:
         """At start-up: remove songs that a killed server left and no job needs."""
-        for job_id in await self._studio.storage.names(_SOURCES):
+        for job_id in await self._studio.storage.names(SOURCES):
             job = await self._store.get(job_id)
             if job is None or job.status.ended:
                 await self._studio.storage.remove(source_key(job_id))
 
 
 def source_key(job_id: str) -> str:
-    return f"{_SOURCES}/{job_id}"
+    return f"{SOURCES}/{job_id}"
 
 
 def _listening(studio: Studio, job: Job, path: Path, info: ModelInfo) -> Listening:
