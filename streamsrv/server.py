@@ -1,16 +1,14 @@
-"""Run the application: lock the data directory, listen, log, and end well."""
+"""Run the application: lock the data directory, listen, and end well."""
 
 import asyncio
 import fcntl
 import os
 import resource
 import signal
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TextIO, cast
 
 import structlog
 from aiohttp import web
@@ -19,9 +17,10 @@ from streamsrv.app import create_app
 from streamsrv.app.house import database_file
 from streamsrv.app.orphans import find_orphans
 from streamsrv.app.separation import missing_extras, separation_devices
-from streamsrv.config import Config, LogSettings
+from streamsrv.config import Config
 from streamsrv.jobs.inspection import has_history
 from streamsrv.jobs.schema import UnusableDatabase
+from streamsrv.logs import configure_logs
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.separate.catalog import NOT_INSTALLED
@@ -36,42 +35,6 @@ _KEEPALIVE_SECONDS = 75.0
 
 class CannotStart(Exception):
     """The server can't start; the message is one clear line."""
-
-
-class _LogStream:
-    """Where the log goes. A line that can't be written, as on a full disk, is lost, but no job and no request is."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-
-    def write(self, text: str) -> None:
-        with suppress(OSError):
-            self._stream.write(text)
-
-    def flush(self) -> None:
-        with suppress(OSError):
-            self._stream.flush()
-
-
-def configure_logs(settings: LogSettings) -> None:
-    """One line per event: for people on a terminal, JSON elsewhere."""
-    console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
-        if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
-    structlog.configure(
-        processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(settings.level),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, _LogStream(sys.stderr))),
-        cache_logger_on_first_use=True,
-    )
 
 
 @contextmanager
