@@ -20,6 +20,7 @@ from streamsrv.media.tools import find_tools
 from streamsrv.separate.catalog import NOT_INSTALLED, Entry, hub_silence, is_installed
 from streamsrv.separate.choice import AUTO, PREFERRED, Choice, choose
 from streamsrv.server import CannotStart, check_devices, check_outbound
+from streamsrv.storage.privacy import find_open
 
 # What is with that model where nobody knows of a server that fetches it.
 IS_TO_COME = f"{PREFERRED} isn't here yet, and the server downloads it when it starts"
@@ -62,7 +63,9 @@ def _examine_data_dir(data_dir: Path) -> list[Finding]:
     except OSError as error:
         words = f"The data directory {folder} can't be used: {error.strerror}. Choose another with --data-dir."
         return [(False, words)]
-    return [(True, f"The data directory is {folder}."), _examine_space(folder, existing)]
+    line = find_open(folder, database_file(folder))
+    opened = [] if line is None else [(True, line)]  # somebody may want it so
+    return [(True, f"The data directory is {folder}."), *opened, _examine_space(folder, existing)]
 
 
 def _examine_space(folder: Path, existing: Path) -> Finding:

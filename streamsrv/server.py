@@ -24,6 +24,7 @@ from streamsrv.logs import configure_logs
 from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.separate.catalog import NOT_INSTALLED
+from streamsrv.storage.privacy import find_open
 from streamsrv.web.connections import Runner
 from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
 from streamsrv.workers.devices import Device
@@ -31,6 +32,8 @@ from streamsrv.workers.devices import Device
 log = structlog.stdlib.get_logger()
 
 _KEEPALIVE_SECONDS = 75.0
+# What is made is for this user alone: songs are private, and callbacks have their receivers' tokens in their addresses.
+_UMASK = 0o077
 
 
 class CannotStart(Exception):
@@ -159,6 +162,12 @@ def _report(tools: FfmpegTools, config: Config, devices: Sequence[Device]) -> No
         log.warning("ffmpeg_incomplete", detail=line)
 
 
+def _report_open(data: Path) -> None:
+    line = find_open(data, database_file(data))
+    if line is not None:
+        log.warning("data_dir_open", detail=line)
+
+
 def refuse_orphans(config: Config) -> None:
     """Raises CannotStart where the database of what was accepted is gone: serving would remove it."""
     data = config.server.data_dir.resolve()
@@ -173,7 +182,9 @@ def run(config: Config, *, adopts: bool = False) -> None:
     `adopts`: without the database of what was accepted here before, which goes.
     """
     configure_logs(config.log)
+    os.umask(_UMASK)
     with locked(config.server.data_dir), suppress(KeyboardInterrupt):
         if not adopts:
             refuse_orphans(config)
+        _report_open(config.server.data_dir.resolve())
         asyncio.run(serve(config))
