@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from itertools import pairwise
 from pathlib import Path, PurePath
 
 import pytest
@@ -18,6 +19,7 @@ import requests
 from support.checkout import ROOT, copy_kept, kept_files
 from support.deadline import until
 from support.server import free_port
+from support.sound import tone
 
 INSTALLS_SYSTEM_PACKAGES = "apt-get install"
 
@@ -138,6 +140,51 @@ def is_healthy(variables: Mapping[str, str]) -> bool:
     program, *arguments = json.loads(all_of("HEALTHCHECK")[0].partition(" CMD ")[2])
     argv = [shutil.which(program, path=variables["PATH"]) or program, *arguments]
     return subprocess.run(argv, env=variables, capture_output=True, check=False, timeout=20).returncode == 0
+
+
+def documented_flags() -> list[str]:
+    """Those with which README runs the image."""
+    (command,) = re.findall(r"^docker run (.+?[^\\])$", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
+    return shlex.split(command.replace("\\\n", " "))
+
+
+def test_it_is_run_with_few_rights() -> None:
+    """README runs it on a system that it can't write to, without capabilities, within bounds; what is written lies in
+    the volume or in memory."""
+    flags = documented_flags()
+    assert {"--read-only", "--memory", "--pids-limit"} <= {*flags}
+    pairs = {*pairwise(flags)}
+    assert {("--tmpfs", "/tmp"), ("--cap-drop", "ALL"), ("--security-opt", "no-new-privileges")} <= pairs
+    (volume,) = all_of("VOLUME")
+    variables = dict(word.split("=", 1) for words in all_of("ENV") for word in shlex.split(words))
+    assert [variables["HOME"], variables["STREAMSRV_SERVER__DATA_DIR"], *all_of("WORKDIR")[-1:]] == [volume] * 3
+    assert [user for user in all_of("USER") if user != "root"]
+    assert int(min(variables["STREAMSRV_SERVER__PORTS"].split(","), key=int)) >= 1024
+
+
+def test_it_needs_to_write_to_its_data_only(tmp_path: Path) -> None:
+    """On such a system, all of which can only be read but /tmp and the data, a server starts and converts a song."""
+    data, port = tmp_path / "data", free_port()
+    data.mkdir()
+    song = tone(tmp_path / "a.wav", seconds=1)
+    binds = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--tmpfs", "/tmp")
+    back = (*("--ro-bind", str(ROOT), str(ROOT)), *("--bind", str(data), str(data), "--chdir", str(data)))
+    rights = ("--cap-drop", "ALL", "--die-with-parent")
+    argv = [sys.executable, "-m", "streamsrv", "serve", "--port", str(port), "--data-dir", str(data)]
+    env = {**os.environ, "HOME": str(data)}
+    log = tmp_path / "server.log"
+    with log.open("wb") as output:
+        child = subprocess.Popen(["bwrap", *binds, *back, *rights, *argv], env=env, stdout=output, stderr=output)
+    try:
+        until(lambda: child.poll() is not None or '"listening"' in log.read_text(), what=log.read_text)
+        with song.open("rb") as file:
+            url = f"http://127.0.0.1:{port}/convert?format=mp3"
+            reply = requests.post(url, files={"file": file}, timeout=60)
+        assert (reply.status_code, len(reply.content) > 1000) == (200, True), reply.text
+    finally:
+        child.kill()
+        child.wait(20)
+    assert (data / "streamsrv.sqlite").is_file()
 
 
 @pytest.mark.thorough
