@@ -20,7 +20,7 @@ WRITE_BYTES = 1 << 20
 MAX_PENDING_BYTES = 2 << 20
 # The disk begins to store so much at a time while more arrives, so that little is left to sync at the end.
 WRITEBACK_BYTES = 8 << 20
-# What a slow sender appends becomes readable at least so often, as long as it sends.
+# What a slow sender appends is written at least so often, and so becomes readable.
 FLUSH_SECONDS = 0.1
 CHUNK_BYTES = 256 << 10
 
@@ -64,6 +64,7 @@ class Spool:
         self._disk = threading.Lock()  # so that a removal waits for the write in flight
         self._written = 0
         self._written_back = 0
+        self._timer: asyncio.TimerHandle | None = None  # for what a sender leaves pending that stalls
 
     async def append(self, data: bytes) -> None:
         """Add `data` at the end. Returns before it is on disk; waits while the disk is behind.
@@ -148,9 +149,12 @@ class Spool:
         due = self._pending_bytes >= WRITE_BYTES or self._waiting_readers > 0 or self._ending
         if due or self._loop.time() - self._wrote_at > FLUSH_SECONDS:
             self._flush()
+        elif self._pending and self._timer is None:
+            self._timer = self._loop.call_later(FLUSH_SECONDS, self._flush)
 
     def _flush(self) -> None:
         """Begin to write what is pending, unless a write is in flight: when that ends, the next one begins."""
+        self._timer = None
         if self._write is None and self._pending and self._error is None:
             pieces, self._pending, self._pending_bytes = self._pending, [], 0
             self._write = self._loop.run_in_executor(None, self._write_pieces, pieces)

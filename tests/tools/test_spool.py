@@ -112,6 +112,17 @@ async def test_a_slow_sender_is_seen_to_progress(spools: Spools, monkeypatch: py
     await spool.abort()
 
 
+async def test_what_a_stalled_sender_left_is_written(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing stays in memory that no further append comes for: a moment later it is on its way to the disk."""
+    monkeypatch.setattr("streamsrv.storage.spool.FLUSH_SECONDS", 0.2)
+    spool = await spools.create("a")
+    await spool.append(b"some")
+    assert spool._pending
+    await eventually(lambda: spool.size == 4, seconds=5)
+    assert not spool._pending
+    await spool.abort()
+
+
 async def test_small_appends_are_written_together(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     """While nobody waits, a thread is used once for a MiB and not once for each append."""
     monkeypatch.setattr("streamsrv.storage.spool.FLUSH_SECONDS", 60.0)
