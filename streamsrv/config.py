@@ -6,7 +6,6 @@ Later sources win: the defaults, the file given with --config, environment varia
 import base64
 import json
 import os
-import re
 import sysconfig
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,14 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamsrv.layers import merge, read_toml
-
-_MIN_SECRET = 16
-_NAME = re.compile(r"[A-Za-z0-9._*-]+", re.ASCII)
-# A host by name or address, and a port.
-_ORIGIN = re.compile(r"https?://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::\d{1,5})?/?", re.ASCII)
-Port = Annotated[int, Field(ge=0, le=65535)]
-# An empty one would mean every address.
-Host = Annotated[str, Field(min_length=1)]
+from streamsrv.values import MIN_SECRET, Host, HostNames, Port, PublicUrl, Secret
 
 
 def shipped(name: str) -> Path:
@@ -68,35 +60,11 @@ class ServerSettings(Section):
     hosts: Annotated[list[Host], NoDecode, Field(min_length=1)]
     ports: Annotated[list[Port], NoDecode, Field(min_length=1)]
     data_dir: Path
-    public_url: str
-    hosts_allowed: Annotated[list[str], NoDecode]
-    secret: str
+    public_url: PublicUrl
+    hosts_allowed: HostNames
+    secret: Secret
     allowed_origins: Annotated[list[str], NoDecode]
     shutdown_seconds: float = Field(ge=0)
-
-    @field_validator("public_url")
-    @classmethod
-    def refuse_other_addresses(cls, url: str) -> str:
-        if url and not _ORIGIN.fullmatch(url):
-            raise ValueError(
-                "It is where browsers find the server, http:// or https:// and a host, e.g. https://audio.example.org,"
-                " with nothing behind the host and its port: the page can't live below a path"
-            )
-        return url.rstrip("/")
-
-    @field_validator("hosts_allowed")
-    @classmethod
-    def take_names(cls, hosts: list[str]) -> list[str]:
-        if not all(map(_NAME.fullmatch, hosts)):
-            raise ValueError('Hosts are names alone, without http:// and port, e.g. *.example.org; "*" is all')
-        return hosts
-
-    @field_validator("secret")
-    @classmethod
-    def refuse_short_secrets(cls, secret: str) -> str:
-        if 0 < len(secret) < _MIN_SECRET:
-            raise ValueError(f"A secret has at least {_MIN_SECRET} characters")
-        return secret
 
 
 class LogSettings(Section):
@@ -201,11 +169,11 @@ class CallbackSettings(Section):
     def take_keys_in_base64(cls, secret: str) -> str:
         key = secret.removeprefix("whsec_")
         try:
-            good = not secret or (secret != key and len(base64.b64decode(key, validate=True)) >= _MIN_SECRET)
+            good = not secret or (secret != key and len(base64.b64decode(key, validate=True)) >= MIN_SECRET)
         except ValueError:
             good = False
         if not good:
-            raise ValueError(f'A secret of callbacks is "whsec_" and at least {_MIN_SECRET} bytes in base64')
+            raise ValueError(f'A secret of callbacks is "whsec_" and at least {MIN_SECRET} bytes in base64')
         return secret
 
 
