@@ -31,6 +31,7 @@ from streamsrv.workers.devices import Device
 
 log = structlog.stdlib.get_logger()
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _KEEPALIVE_SECONDS = 75.0
 # What is made is for this user alone: songs are private, and callbacks have their receivers' tokens in their addresses.
 _UMASK = 0o077
@@ -88,8 +89,7 @@ async def serve(config: Config) -> None:
     tools = await find_tools(config.ffmpeg.ffmpeg, config.ffmpeg.ffprobe, config.ffmpeg.sandbox)
     _report(tools, config, devices)
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _stop_on_signals(stop)
     runner = Runner(
         _build(config, tools, devices),
         access_log=None,
@@ -105,6 +105,20 @@ async def serve(config: Config) -> None:
         log.info("server_stopping")
     finally:
         await runner.cleanup()
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """The first signal stops the server in peace, a second one ends it at once: what was accepted survives that."""
+    loop = asyncio.get_running_loop()
+
+    def begin() -> None:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_DFL)
+        stop.set()
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, begin)
 
 
 def _build(config: Config, tools: FfmpegTools, devices: Sequence[Device]) -> web.Application:
