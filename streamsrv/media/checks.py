@@ -9,7 +9,7 @@ from streamsrv.media.arguments import Encoding
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.damage import NO_DAMAGE, Damage
 from streamsrv.media.declared import Declared
-from streamsrv.media.ffmpeg import Outcome
+from streamsrv.media.ffmpeg import NO_SPACE, Outcome
 from streamsrv.media.fmp4 import check_init, count_samples, is_empty
 from streamsrv.media.loss import STRICT, Terms, check_loss, clock
 from streamsrv.media.mpegts import BrokenSegment, count_frames
@@ -172,7 +172,7 @@ def check_decoded(
     A promise is about time: silence that went in counts, too. Gives the seconds that are lost by these `terms`.
     """
     errors = "\n".join(outcome.errors)
-    if "No space left on device" in errors:
+    if NO_SPACE in errors:
         raise DiskFull
     if outcome.not_numbers:
         raise UnusableFile(NOT_NUMBERS)

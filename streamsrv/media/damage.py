@@ -80,7 +80,7 @@ async def find_damage(
 
     Nothing where nobody complained, and there isn't more than was `declared`: so it is where files were joined.
     """
-    if examined is None:
+    if examined is None or outcome.has_failed:
         return NO_DAMAGE
     found = await asyncio.to_thread(_look_at_places, examined, outcome, declared, end_seconds)
     if found.seconds:

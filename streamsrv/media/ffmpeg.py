@@ -22,6 +22,7 @@ _ENCODED = re.compile(r"Output stream #\d+:\d+ \(audio\): .* frames encoded \((\
 _ERROR = re.compile(r"^(?:\[([^\]]+) @ 0x[0-9a-f]+\] )*\[(?:error|fatal|panic)\] (.*)")
 # Only a warning, though what a packet lacks is lost.
 _CORRUPT = re.compile(r"\[warning\] .*(?:corrupt input packet|corrupt decoded frame)")
+NO_SPACE = "No space left on device"
 CORRUPT, UNDECODED = "corrupt", "undecoded"
 _UNDECODED_WORDS = ("Error while decoding", "Error submitting")
 _MOST_COMPLAINERS = 20
@@ -54,6 +55,11 @@ class Outcome:
     not_numbers: int = 0
     complainers: frozenset[str] = frozenset()
     lost_seconds: float = 0.0
+
+    @property
+    def has_failed(self) -> bool:
+        """It didn't end well, or there was no space for what it wrote: nothing more can be said of its input."""
+        return self.returncode != 0 or any(NO_SPACE in line for line in self.errors)
 
     def is_torn(self, format_name: str) -> bool:
         """Was the container itself damaged, and not only what is in its packets?"""
