@@ -465,7 +465,8 @@ def test_a_song_by_upper_case(server: Server, song: str) -> None:
 def test_tracks_are_called_like_the_song(server: Server, song: str, file: Path, name: str, saved: str | None) -> None:
     """A track is saved under the song's name without its suffix, whatever that name is; the header stays one line."""
     assert submit(server, mp3=in_base64(file), song_name=name).status_code == 200
-    assert get_song(server, song, "?model=tiny")["song_name"] == name.strip()
+    # What a terminal would obey isn't shown.
+    assert get_song(server, song, "?model=tiny")["song_name"] == name.strip().replace("\r\n", "")
     shown = requests.head(f"{server.url}/apiv1/track/{song}/bass?model=tiny", timeout=30).headers["Content-Disposition"]
     assert shown.startswith('inline; filename="')
     assert saved is None or f'filename="{saved}"' in shown, shown
