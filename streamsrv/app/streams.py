@@ -1,12 +1,13 @@
 """The parts of streaming and of conversion."""
 
-from streamsrv.app.house import House
+from streamsrv.app.house import RETRY_SECONDS, House
 from streamsrv.convert.api import ConvertApi
 from streamsrv.convert.upload import Slots, Workshop
 from streamsrv.convert.work import Converter
 from streamsrv.hls.api import HlsApi
 from streamsrv.hls.work import HlsWork
 from streamsrv.jobs.runner import Runner
+from streamsrv.web.admission import Admission
 
 
 def hls_work(house: House) -> HlsWork:
@@ -31,7 +32,7 @@ def hls_api(house: House, runner: Runner, work: HlsWork) -> HlsApi:
         tools=house.ffmpeg,
         hot=house.hot,
         limits=house.upload_limits(),
-        admission=house.admission(house.config.hls.max_requests, what="uploads"),
+        admission=Admission(house.config.hls.max_requests, what="uploads", retry_seconds=RETRY_SECONDS),
         queue=house.queue,
         slots=house.config.jobs.slots,
         public_url=house.config.server.public_url,
@@ -54,6 +55,6 @@ def convert_api(house: House) -> ConvertApi:
             Slots(whole=config.convert.slots, live=config.convert.live_uploads),
         ),
         limits=house.upload_limits(),
-        admission=house.admission(config.convert.max_requests, what="conversions"),
+        admission=Admission(config.convert.max_requests, what="conversions", retry_seconds=RETRY_SECONDS),
         download_idle_seconds=config.limits.download_idle_seconds,
     )
