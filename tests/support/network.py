@@ -6,8 +6,11 @@ import socket
 import struct
 import subprocess
 import sys
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
+
+from support.deadline import until
 
 _ALONE = ("unshare", "--user", "--map-root-user", "--net")
 _TESTS = Path(__file__).parent.parent
@@ -48,3 +51,15 @@ def take_addresses(*addresses: str) -> None:
             else:
                 with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as control6:
                     fcntl.ioctl(control6, _SET_ADDRESS, struct.pack("16sIi", packed, 128, index))
+    for address in addresses:
+        until(partial(_is_taken, address))
+
+
+def _is_taken(address: str) -> bool:
+    """May a server be bound to it by now? The kernel still looks after an IPv6 address when it has been given."""
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as tried:
+        try:
+            tried.bind((address, 0))
+        except OSError:
+            return False
+    return True
