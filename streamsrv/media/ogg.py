@@ -1,19 +1,20 @@
 """Pages of an Ogg file that aren't there. ffmpeg goes on at the next one without a word, and without their sound."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+
+from streamsrv.media.forward import ForwardReader
 
 # RFC 3533 section 6: the page's head, up to the table of its segments.
-_MARK = b"OggS"
+_MARK, _MARK_BYTES = re.compile(b"OggS"), 4
 _HEAD_BYTES = 27
 _FLAGS, _POSITION, _SERIAL, _NUMBER, _SEGMENTS = 5, slice(6, 14), slice(14, 18), slice(18, 22), 26
 _FIRST_OF_STREAM = 2
 # How streams of sound begin: Opus, Vorbis, Speex, FLAC.
 _SOUND = (b"OpusHead", b"\x01vorbis", b"Speex   ", b"\x7fFLAC")
 _BEGINNING_BYTES = 8
-_SOUGHT_BYTES = 1 << 16
 # Hours of sound have no more; whoever sends so small ones has something else in mind.
 _MOST_PAGES = 2_000_000
 # A number further on is of another recording that was joined.
@@ -46,7 +47,7 @@ def count_pages(path: Path, track: int = 0, most_samples: float | None = None) -
     chosen: set[bytes] = set()
     streams: dict[bytes, _Stream] = {}
     with path.open("rb") as file:
-        for head, beginning in _pages(file):
+        for head, beginning in _pages(ForwardReader(file)):
             serial, number = head[_SERIAL], int.from_bytes(head[_NUMBER], "little")
             position = int.from_bytes(head[_POSITION], "little", signed=True)
             if head[_FLAGS] & _FIRST_OF_STREAM:
@@ -81,27 +82,15 @@ def _skipped(
     return skipped if first is not None and 0 < skipped <= _MOST_MISSING and not is_behind else 0
 
 
-def _pages(file: IO[bytes]) -> Iterator[tuple[bytes, bytes]]:
+def _pages(data: ForwardReader) -> Iterator[tuple[bytes, bytes]]:
     """Each page's head and the first bytes of its body."""
+    place = 0
     for _ in range(_MOST_PAGES):
-        head = file.read(_HEAD_BYTES)
-        if not head.startswith(_MARK) and not (head := _next_head(file, head)):
+        # Between pages there may be bytes that belong to none.
+        place = data.find(_MARK, place, _MARK_BYTES)
+        if place < 0 or len(head := data.read(place, _HEAD_BYTES)) < _HEAD_BYTES:
             return
-        if len(head) < _HEAD_BYTES:
-            return
-        body_bytes = sum(file.read(head[_SEGMENTS]))
-        beginning = file.read(min(body_bytes, _BEGINNING_BYTES)) if head[_FLAGS] & _FIRST_OF_STREAM else b""
-        yield head, beginning
-        file.seek(body_bytes - len(beginning), 1)
-
-
-def _next_head(file: IO[bytes], rest: bytes) -> bytes:
-    """What comes next behind bytes that belong to no page; nothing where that is the end."""
-    while more := file.read(_SOUGHT_BYTES):
-        block = rest + more
-        if (at := block.find(_MARK)) >= 0:
-            head = block[at : at + _HEAD_BYTES]
-            file.seek(at + len(head) - len(block), 1)
-            return head + file.read(_HEAD_BYTES - len(head))
-        rest = block[1 - len(_MARK) :]
-    return b""
+        place += _HEAD_BYTES + head[_SEGMENTS]
+        body_bytes = sum(data.read(place - head[_SEGMENTS], head[_SEGMENTS]))
+        yield head, data.read(place, min(body_bytes, _BEGINNING_BYTES)) if head[_FLAGS] & _FIRST_OF_STREAM else b""
+        place += body_bytes
