@@ -22,6 +22,16 @@ _LEAP_SECONDS = 10.0
 _RESTARTING = ("mpegts", "mpeg")
 
 
+def restarts(format_name: str) -> bool:
+    """May the stamps of a container, by ffmpeg's name, begin anew?"""
+    return format_name in _RESTARTING
+
+
+def longest_hole(longest_seconds: float, *, restarts: bool) -> float:
+    """A leap beyond that is no hole, and no sound is missing there."""
+    return _LEAP_SECONDS if restarts else longest_seconds
+
+
 @dataclass(frozen=True, slots=True)
 class Clock:
     """How the stamps of a track are read: `sample_rate` in Hz; `restarts`: they may begin anew, as MPEG's do."""
@@ -33,14 +43,14 @@ class Clock:
     @classmethod
     def of(cls, format_name: str, sample_rate: int, late_seconds: float) -> "Clock":
         """The clock of a track in a container by ffmpeg's name."""
-        return cls(sample_rate, late_seconds, format_name in _RESTARTING)
+        return cls(sample_rate, late_seconds, restarts(format_name))
 
     def filters(self, longest_seconds: float) -> str:
         """ffmpeg's filters right behind the decoder, for input under `-copyts`; no hole is longer than that.
 
         Behind them the stamps count samples, and silence is where it belongs.
         """
-        longest = _LEAP_SECONDS if self.restarts else longest_seconds
+        longest = longest_hole(longest_seconds, restarts=self.restarts)
         # Registers: 0 samples of silence so far, 1 by how much the clock was set, 2 the stamp, 3 samples so far.
         ahead = "ld(2)-ld(3)"
         is_new = f"gt({ahead},{longest:g}*SR)+lt({ahead},-{_BACK_SECONDS:g}*SR)"

@@ -1,4 +1,7 @@
-"""Sound that is missing in the middle of a file: found by a second look, once a decoder has complained.
+"""Sound that is missing in the middle of a file: found by a second look, where anything gave reason for one.
+
+Who reads the file complained, there is more than it promises, its stamps leap where no pause can be, or its own pages
+or frames show it. Else nobody looks.
 
 ffmpeg goes on behind what it can't decode, and ends well. Where a complaint has cost sound is told by the frames that
 came out: between two of them there are packets that gave none, or bytes that belong to none. What lies before the first
@@ -14,6 +17,7 @@ from pathlib import Path
 from streamsrv.errors import InternalError
 from streamsrv.media.adts import gaps_of
 from streamsrv.media.child import ChildLimits
+from streamsrv.media.clock import longest_hole, restarts
 from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import CORRUPT, UNDECODED, Outcome
 from streamsrv.media.ffprobe import frames_arguments
@@ -27,8 +31,6 @@ from streamsrv.media.tools import FfmpegTools
 # Streams of frames without a container, whose times only count the frames: what is missing shows in their places.
 _FRAMED = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac")
 _AAC_SAMPLES = 1024
-# In MPEG's streams a further leap means that the clock began anew.
-_LEAP_SECONDS = 10.0
 _MOST_GAPS = 10_000
 _LONGER_SECONDS = 0.5
 # In less than that frames may be found by chance, in what is none.
@@ -88,7 +90,9 @@ async def find_damage(
     if not _is_suspect(examined, outcome, declared):
         return NO_DAMAGE
     torn = outcome.is_torn(examined.format_name)
-    walk = FrameWalk(examined.format_name, outcome.sample_rate, holes_count=torn, end_seconds=end_seconds)
+    walk = FrameWalk(
+        examined.format_name, outcome.sample_rate, max_seconds=max_seconds, holes_count=torn, end_seconds=end_seconds
+    )
     argv = frames_arguments(
         tools.ffprobe, examined.path, track=examined.track, raw=examined.raw, decoders=tools.decoders
     )
@@ -172,15 +176,23 @@ class FrameWalk:
     """Walks through what ffprobe prints of packets and the frames that came of them. Pure, but for `damage`.
 
     `holes_count`: a hole in the stamps is damage also where no packet is in it; elsewhere it may be a pause.
+    `max_seconds`: the longest sound that is allowed.
     """
 
     def __init__(
-        self, format_name: str, sample_rate: int, *, holes_count: bool = False, end_seconds: float | None = None
+        self,
+        format_name: str,
+        sample_rate: int,
+        *,
+        max_seconds: float,
+        holes_count: bool = False,
+        end_seconds: float | None = None,
     ) -> None:
         self._sample_rate = sample_rate or 1
         self._is_framed = format_name in _FRAMED
         self._tells_places = format_name != "ogg"  # there all packets of a page have the page's
         self._holes_count = holes_count
+        self._longest_seconds = longest_hole(max_seconds, restarts=restarts(format_name))
         self._most_seconds = math.inf if end_seconds is None else end_seconds
         self._rest = b""
         self._packets = 0
@@ -217,7 +229,7 @@ class FrameWalk:
             self._place(at, int(size), seconds)
 
     def _look_between(self, gap_seconds: float, frame_seconds: float, at: int | None) -> None:
-        if not 0.5 * frame_seconds < gap_seconds <= _LEAP_SECONDS:
+        if not 0.5 * frame_seconds < gap_seconds <= self._longest_seconds:
             return
         if self._packets > 1 or (self._holes_count and self._has_bytes_for(gap_seconds, at)):
             self._lost_seconds += gap_seconds

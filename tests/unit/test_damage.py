@@ -29,7 +29,7 @@ def report(*, lost: range = range(0), stamped: bool = True, packets_of_lost: boo
 
 
 def walked(data: bytes, path: Path, form: str = "matroska,webm", *, step: int = 10_000, **settings: bool) -> float:
-    walk = FrameWalk(form, 48000, **settings)
+    walk = FrameWalk(form, 48000, max_seconds=43200.0, **settings)
     for start in range(0, len(data), step):
         walk.read(data[start : start + step])
     return walk.damage(path).seconds
@@ -72,6 +72,14 @@ def test_a_pause_is_no_damage(file: Path) -> None:
     stamps = enumerate((0.0, 0.024, 3.0))
     joined = "".join(f"packet,400\nframe,{stamp:f},{1000 + 400 * number},400,1152\n" for number, stamp in stamps)
     assert walked(joined.encode(), file, holes_count=True) == 0  # no bytes are between
+
+
+def test_a_long_hole_is_damage_where_no_clock_begins_anew(file: Path) -> None:
+    """Only MPEG's streams set their clocks anew: there a long leap is no hole, as it is none for who decodes it."""
+    torn = report(lost=range(40, 700), frames=800)
+    file.write_bytes(bytes(1000 + 800 * 400))
+    assert walked(torn, file, "matroska,webm") == pytest.approx(660 * FRAME_SECONDS, abs=1e-3)
+    assert walked(torn, file, "mpegts") == 0
 
 
 def test_frames_without_stamps_count_on(file: Path) -> None:
