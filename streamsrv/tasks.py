@@ -60,7 +60,10 @@ class SharedWork:
 
 
 class Places:
-    """So many at the same time under each name; others wait for their turn. A name that nobody has costs nothing."""
+    """So many at the same time under each name; others wait for their turn. A name that nobody has costs nothing.
+
+    In another process they begin anew.
+    """
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -72,6 +75,9 @@ class Places:
         places = self._of.setdefault(name, asyncio.Semaphore(self._most))
         async with places:
             yield
+
+    def __reduce__(self) -> tuple[type["Places"], tuple[int]]:
+        return Places, (self._most,)
 
 
 async def outcome_of(work: Callable[[], Awaitable[T]]) -> T | Exception:

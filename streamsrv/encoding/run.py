@@ -51,10 +51,8 @@ class EncoderRun:
         `watch` may find a fault in the first thing that the encoder finishes. Then what the encoder says of its input
         comes first: a file without sound makes a first segment without any.
         """
-        source, limits = (
-            self.source,
-            ChildLimits.for_sound(self.max_seconds, self.max_bytes, memory_bytes=self.source.memory_bytes),
-        )
+        source = self.source
+        limits = ChildLimits.for_sound(self.max_seconds, self.max_bytes, memory_bytes=source.memory_bytes)
         child = Ffmpeg(
             self.tools, self.argv, folder=self.folder, readable=source.readable, feed=source.feed, limits=limits
         )

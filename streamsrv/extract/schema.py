@@ -12,10 +12,9 @@ from streamsrv.jobs.job import Job, JobStatus
 from streamsrv.jobs.words import timestamp
 from streamsrv.media.film import Film
 from streamsrv.media.formats import FORMATS, Format
-from streamsrv.media.loss import TERMS, Terms
+from streamsrv.media.loss import TERMS, ErrorsName, Terms
 
 FormatName = Literal["flac", "wav", "mp3", "m4a", "opus", "ogg"]
-ErrorsName = Literal["strict", "tolerate"]
 OnMissing = Literal["error", "silence", "skip"]
 
 FORMAT_NAMES: tuple[str, ...] = get_args(FormatName)

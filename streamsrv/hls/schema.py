@@ -9,11 +9,11 @@ from streamsrv.errors import BadParameter
 from streamsrv.hls.profiles import PROFILES, Profile, choose
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
+from streamsrv.media.loss import ErrorsName
 from streamsrv.text import canonical_uuid, plain_number
 
 PriorityName = Literal["urgent", "normal", "background"]
 CodecName = Literal["aac", "mp3", "opus", "flac"]
-ErrorsName = Literal["strict", "tolerate"]
 QualityName = Literal["hi_res", "high", "medium", "low"]
 
 OPTION_FIELDS = ("codec", "bitrate", "quality_profile", "priority", "errors")

@@ -13,4 +13,8 @@ them, and `results` remembers which file answers which request. Where many ask f
 their claims on its job, and `outbox` has the webhook that each of them is owed, written by the commit that ends the
 job. `estimates` guesses how long a job will still take, `follow` gives a job as it changes, and `words` has what
 people write and read of jobs.
+
+No queue grows without end (`queue_limit`), and a job that waits for another machine steps `aside` for others. What is
+kept for a time grows old by `ageing`, on which a clock that was set wrong has no hold. `inspection` looks into the
+database beside a server that has it open.
 """

@@ -1,13 +1,15 @@
 """Sound as files and processes: what comes in, what goes out, and the ffmpeg that turns one into the other.
 
 `formats` is the one table of codecs and files that can be made, `inputs` says what may be read. `sniff` tells a
-container by its first bytes, `probe` and `film` ask ffprobe what a file holds, `declared` reads what the file itself
-promises (with `chunks` for files that are made of them, and `sizes` for what can be true). `wav` mends what ffmpeg
-would misread, `clock` says where silence belongs into what a decoder gives. `material` is all that for one file, whole
-or growing.
+container by its first bytes, `raw` by its name where they say nothing, `probe` and `film` ask ffprobe what a file
+holds, `declared` reads what the file itself promises (with `chunks` for files that are made of them, and `sizes` for
+what can be true). `wav` mends what ffmpeg would misread, `clock` says where silence belongs into what a decoder gives.
+`material` is all that for one file, whole or growing.
 `encoding` settles every number of an encoding, `arguments` turns that and a `cut` into an argv, `ffmpeg` runs it as a
 supervised `child` with its `feed` (`decoder` gives its samples, `blocking` runs it in processes that may wait), in a
-`sandbox` where the host allows one; `tools` are the programs of this machine. `mpegts` and `fmp4` count what a
-finished segment really holds, `checks`
-decides whether the result is whole, `playlist` writes it down for players.
+`sandbox` where the host allows one and with the `memory` that its file may need; `tools` are the programs of this
+machine. `mpegts` and `fmp4` count what a finished segment really holds, `checks` decides whether the result is whole,
+`playlist` writes it down for players.
+Where sound is missing in the middle, `damage` finds how much by a second look: by what ffprobe decodes, or by walking
+`forward` through the pages of `ogg` and the frames of `adts`, past `tags`. `loss` says whether that may be.
 """

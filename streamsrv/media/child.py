@@ -14,6 +14,7 @@ from typing import Self
 
 from streamsrv.errors import InternalError
 from streamsrv.media.memory import MOST_BYTES
+from streamsrv.tasks import both
 
 _PR_SET_PDEATHSIG = 1
 _STACK_BYTES = 8 << 20
@@ -72,19 +73,28 @@ async def run_to_end(
 
 
 async def run_through(argv: Sequence[str], limits: ChildLimits, take: Callable[[bytes], None]) -> int:
-    """Run a program that says much, and nothing on stderr; `take` its output piece by piece, in a thread.
+    """Run a program that says much; `take` its output piece by piece, in a thread. Gives its status.
 
-    Gives its status.
+    What it says on stderr is thrown away, however much it is.
     """
     process = await spawn(argv, limits, folder=None, feeding=False)
-    assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101, PT018 - they were opened as pipes
     try:
-        while piece := await process.stdout.read(_CHUNK_BYTES):
-            await asyncio.to_thread(take, piece)
+        await both(_take_all(process.stdout, take), _throw_away(process.stderr))
         return await process.wait()
     finally:
         kill_group(process)
         await asyncio.shield(process.communicate())  # to the end, so that no pipe is left open
+
+
+async def _take_all(stream: asyncio.StreamReader, take: Callable[[bytes], None]) -> None:
+    while piece := await stream.read(_CHUNK_BYTES):
+        await asyncio.to_thread(take, piece)
+
+
+async def _throw_away(stream: asyncio.StreamReader) -> None:
+    while await stream.read(_CHUNK_BYTES):
+        pass
 
 
 async def _read_report(stream: asyncio.StreamReader) -> bytes:

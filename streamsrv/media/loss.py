@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from streamsrv.errors import DamagedFile
 from streamsrv.media.cut import WHOLE, Cut
@@ -26,7 +27,8 @@ class Terms:
 
 STRICT = Terms()
 TOLERANT = Terms(tolerates=True)
-# By the names that clients give them.
+# The names that clients give them.
+ErrorsName = Literal["strict", "tolerate"]
 TERMS: Mapping[str, Terms] = {"strict": STRICT, "tolerate": TOLERANT}
 
 

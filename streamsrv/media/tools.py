@@ -16,28 +16,12 @@ from streamsrv.media.formats import CODECS, FORMATS, Format
 from streamsrv.media.inputs import without_verdict
 from streamsrv.media.memory import MOST_BYTES, probe_memory
 from streamsrv.media.sandbox import confine
-from streamsrv.tasks import all_of, both
+from streamsrv.tasks import Places, all_of, both
 
 _SIGNALLED = 128
 _MORE_PLACES = 2
 # It is the first that has channel layouts by name for raw samples, and the one before lacks movie_timescale.
 _OLDEST = (5, 1)
-
-
-class Places:
-    """So many children at a time. In another process it begins anew."""
-
-    def __init__(self) -> None:
-        self._places = asyncio.Semaphore((os.cpu_count() or 1) + _MORE_PLACES)
-
-    async def __aenter__(self) -> None:
-        await self._places.acquire()
-
-    async def __aexit__(self, *_: object) -> None:
-        self._places.release()
-
-    def __reduce__(self) -> tuple[type["Places"], tuple[()]]:
-        return Places, ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +41,7 @@ class FfmpegTools:
     without_verdict: tuple[str, ...] = ()
     sandboxed: bool = False
     home: Path | None = None
-    places: Places = field(default_factory=Places, compare=False)
+    places: Places = field(default_factory=lambda: Places((os.cpu_count() or 1) + _MORE_PLACES), compare=False)
 
     def confined(self, argv: Sequence[str], *, readable: Sequence[Path], writable: Sequence[Path]) -> list[str]:
         """The command line that runs `argv` with no more of this machine than it needs, where that works here."""
@@ -72,7 +56,7 @@ class FfmpegTools:
         children first.
         """
         file_bytes = await asyncio.to_thread(lambda: path.stat().st_size)
-        async with self.places:
+        async with self.places.place(self.ffprobe):
             try:
                 return await self.run(argv, readable=(path,), memory_bytes=probe_memory(file_bytes))
             except EncoderKilled as error:

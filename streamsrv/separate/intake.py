@@ -21,6 +21,7 @@ from streamsrv.jobs.submissions import Submission
 from streamsrv.media.checks import check_declared_length, check_samples
 from streamsrv.media.loss import TERMS
 from streamsrv.media.material import whole_material
+from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.schema import Recipe, SongOptions, job_priority
 from streamsrv.separate.work import source_key
@@ -99,7 +100,7 @@ class Intake:
         check_declared_length(material.declared, self._max_seconds)
         check_samples(material.declared, material.source.sample_rate, material.source.channels, self._max_samples)
         song = await asyncio.to_thread(song_hash, spool.path)
-        job = self._new_job(song, spool, order)
+        job = self._new_job(song, material.source.raw, spool, order)
         size = spool.size
         await self._storage.put(source_key(job.id), spool.path)
         self._spools.release(spool.path.name)
@@ -117,7 +118,7 @@ class Intake:
         if await self._store.get(job_id) is None:
             await self._storage.remove(source_key(job_id))
 
-    def _new_job(self, song: str, spool: Spool, order: Order) -> Job:
+    def _new_job(self, song: str, raw: RawKind | None, spool: Spool, order: Order) -> Job:
         now, recipe, job_id = time.time(), order.recipe, str(uuid.uuid4())
         return Job(
             id=job_id,
@@ -130,7 +131,7 @@ class Intake:
             options={"song": song, **asdict(recipe)},
             created_at=now,
             accepted_at=now,
-            fingerprint=recipe.fingerprint(song),
+            fingerprint=recipe.fingerprint(song, raw),
         )
 
     def _submission(self, song: str, order: Order) -> Submission:

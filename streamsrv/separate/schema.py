@@ -12,12 +12,13 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from streamsrv.errors import BadParameter
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
+from streamsrv.media.loss import ErrorsName
+from streamsrv.media.raw import RawKind
 from streamsrv.separate.settings import Precision
 from streamsrv.separate.tracks import Clip
 from streamsrv.text import plain_number, shown
 
 PriorityName = Literal["urgent", "normal", "background"]
-ErrorsName = Literal["strict", "tolerate"]
 
 MAX_OVERLAP, MAX_SHIFTS = 0.95, 20
 CALLBACK_FIELD = "callback_url"
@@ -105,11 +106,12 @@ class Recipe:
             errors=options.errors,
         )
 
-    def fingerprint(self, song: str) -> str:
-        """Names the result of a song, which is given by its hash."""
+    def fingerprint(self, song: str, raw: RawKind | None = None) -> str:
+        """Names the result of a song, which is given by its hash, and by its kind where only its name told that."""
         named = [song, self.model, self.overlap, self.shifts, self.precision, self.clip]
         # Of a song that is whole the same comes out, but nobody knows that before.
         named += [self.errors] if self.errors != "strict" else []
+        named += [raw.demuxer, str(raw.sample_rate)] if raw is not None else []
         return hashlib.sha256(json.dumps(named).encode()).hexdigest()
 
 

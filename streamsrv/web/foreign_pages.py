@@ -10,7 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from http import HTTPStatus
-from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
@@ -18,7 +17,7 @@ from aiohttp.typedefs import Handler
 from multidict import istr
 
 from streamsrv.errors import BadRequest, ForeignPage, Misdirected
-from streamsrv.web.requests import HOST
+from streamsrv.web.requests import HOST, read_address
 
 _SEC_FETCH_SITE = istr("Sec-Fetch-Site")
 _SEC_FETCH_MODE = istr("Sec-Fetch-Mode")
@@ -70,7 +69,7 @@ class Callers:
         ours = (machine, f"{short}.local" if short else "")  # the latter by multicast DNS
         names = {urlsplit(public_url).hostname or "", *ours, *({*hosts} - {_ANY}), *also}
         return cls(
-            frozenset(name.lower() for name in names if name and _address(name) is None),
+            frozenset(name.lower() for name in names if name and read_address(name) is None),
             frozenset(origin.rstrip("/") for origin in origins if origin),
             public_url.rstrip("/").lower(),
         )
@@ -90,7 +89,7 @@ class Callers:
             )
 
     def _goes_by(self, name: str) -> bool:
-        if name in self.names or name.endswith(".localhost") or _address(name) is not None:
+        if name in self.names or name.endswith(".localhost") or read_address(name) is not None:
             return True
         is_near = bool(name) and not {".", "["} & {*name}
         return is_near or any(fnmatchcase(name, pattern) for pattern in self.names if _ANY in pattern)
@@ -223,15 +222,8 @@ def _foreign(request: web.Request) -> ForeignPage:
     )
 
 
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    try:
-        return ip_address(host.strip("[]"))
-    except ValueError:
-        return None
-
-
 def _is_local(origin: str) -> bool:
     """Is it a page of this machine, which is of one site with the server where both are called localhost?"""
     name = urlsplit(origin).hostname or ""
-    address = _address(name)
+    address = read_address(name)
     return name == "localhost" or name.endswith(".localhost") or (address is not None and address.is_loopback)

@@ -67,8 +67,8 @@ def told_origin(request: web.BaseRequest, public_url: str) -> str:
     """
     origin = public_origin(request, public_url)
     came_to = request.transport.get_extra_info("sockname") if request.transport is not None else None
-    named = _read_address(URL(origin).host or "")
-    if public_url or came_to is None or named is None or not named.is_global or named == _read_address(came_to[0]):
+    named = read_address(URL(origin).host or "")
+    if public_url or came_to is None or named is None or not named.is_global or named == read_address(came_to[0]):
         return origin
     return str(URL.build(scheme=request.scheme, host=came_to[0], port=came_to[1]))
 
@@ -87,9 +87,10 @@ def read_query(request: web.BaseRequest, fields: Collection[str]) -> dict[str, s
     return found
 
 
-def _read_address(host: str) -> IPv4Address | IPv6Address | None:
+def read_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address by which a host is named, as URLs and as sockets write it; None where it has a name. Pure."""
     try:
-        address = ip_address(host)
+        address = ip_address(host.strip("[]"))
     except ValueError:
         return None
     return (address.ipv4_mapped or address) if isinstance(address, IPv6Address) else address

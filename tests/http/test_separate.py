@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
+from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient
 from support.deadline import eventually
 from support.models import save_safe, small_model, tiny_repo
@@ -276,3 +276,18 @@ async def test_only_so_many_songs_are_taken_in_at_once(start: Start, repo: Path,
             return reply.status == 422
 
     await eventually(is_taken_in, seconds=GONE_SECONDS)
+
+
+async def test_the_same_bytes_of_another_kind_are_another_song(start: Start, repo: Path) -> None:
+    """Where only a file's name tells what its bytes are, its result is that of the name's kind."""
+    client = await start(separate={"model_repo": str(repo), "model": "tiny"})
+    data = bytes(range(256)) * 63
+    lasted = []
+    for name in ("call.al", "call.sln16", "call.al"):
+        form = FormData({"errors": "strict"})
+        form.add_field("file", data, filename=name)
+        async with client.post("/apiv1/separate", data=form) as reply:
+            assert reply.status in (200, 202), await reply.text()
+            song = (await reply.json())["hash"]
+        lasted.append((await completed(client, song))["duration_seconds"])
+    assert lasted == pytest.approx([2.016, 0.504, 2.016], abs=0.01)

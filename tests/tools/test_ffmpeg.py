@@ -20,7 +20,7 @@ from support.traces.processes import command_of, program_of
 
 from streamsrv.errors import EncoderKilled, InternalError, UnusableFile
 from streamsrv.media.arguments import Encoding, Input, hls_arguments
-from streamsrv.media.child import ChildLimits, end_strays
+from streamsrv.media.child import ChildLimits, end_strays, run_through
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
 from streamsrv.media.formats import CODECS
 from streamsrv.media.playlist import finished_segment
@@ -167,6 +167,22 @@ async def test_a_look_that_was_killed_says_nothing_of_the_file(sandbox: str) -> 
     tools = await find_tools("ffmpeg", "ffprobe", sandbox)
     with pytest.raises(EncoderKilled):
         await tools.run(["/bin/sh", "-c", "kill -9 $$"])
+
+
+async def test_a_child_that_complains_at_length_is_read_to_its_end() -> None:
+    """More than a pipe holds on stderr, and then what it is read for; and again where whoever reads it fails."""
+    say = ["sh", "-c", "head -c 1000000 /dev/zero >&2; echo sound; head -c 1000000 /dev/zero >&2; exit 3"]
+    taken: list[bytes] = []
+    async with asyncio.timeout(10):
+        assert await run_through(say, ChildLimits(), taken.append) == 3
+    assert b"".join(taken) == b"sound\n"
+
+    def fail(piece: bytes) -> None:
+        raise ValueError(piece)
+
+    async with asyncio.timeout(10):
+        with pytest.raises(ValueError, match="sound"):
+            await run_through(say, ChildLimits(), fail)
 
 
 async def test_limits_hold(tmp_path: Path) -> None:

@@ -1,10 +1,11 @@
 """Work that is shared: done once for all who ask at once, and given up when nobody waits any more."""
 
 import asyncio
+import pickle
 
 import pytest
 
-from streamsrv.tasks import SharedWork, all_of
+from streamsrv.tasks import Places, SharedWork, all_of
 
 
 class Task:
@@ -101,3 +102,28 @@ async def test_all_of_it_at_once() -> None:
     with pytest.raises(LookupError):
         await all_of([task(), fail()])
     assert task.cancelled == 1
+
+
+def test_places_go_along_to_another_loop_and_process() -> None:
+    """So many at a time under each name, wherever that is; who waited elsewhere is no matter there."""
+
+    async def crowd(places: Places, name: str) -> int:
+        inside = most = 0
+
+        async def stay() -> None:
+            nonlocal inside, most
+            async with places.place(name):
+                inside += 1
+                most = max(most, inside)
+                await asyncio.sleep(0)
+                inside -= 1
+
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(10):
+                tasks.create_task(stay())
+        return most
+
+    places = Places(3)
+    assert asyncio.run(crowd(places, "a")) == 3
+    assert asyncio.run(crowd(places, "a")) == 3
+    assert asyncio.run(crowd(pickle.loads(pickle.dumps(places)), "a")) == 3
