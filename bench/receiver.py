@@ -11,7 +11,8 @@ from pathlib import Path
 from aiohttp import web
 
 from streamsrv.storage.spool import Spool, Spools
-from streamsrv.web.uploads import FilePart, UploadLimits, keep_large_buffers, receive_form
+from streamsrv.web.memory import keep_large_buffers
+from streamsrv.web.uploads import FilePart, UploadLimits, receive_form
 
 LIMITS = UploadLimits(
     max_upload_bytes=1 << 40, max_parts=10, max_field_bytes=1024, idle_seconds=30, min_bytes_per_second=1024

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validat
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from streamsrv.layers import merge, read_toml
-from streamsrv.values import MIN_SECRET, Host, HostNames, Port, PublicUrl, Secret
+from streamsrv.values import MIN_SECRET, Host, HostNames, Networks, Port, PublicUrl, Secret
 
 
 def shipped(name: str) -> Path:
@@ -65,6 +65,12 @@ class ServerSettings(Section):
     secret: Secret
     allowed_origins: Annotated[list[str], NoDecode]
     shutdown_seconds: float = Field(ge=0)
+    trusted_proxies: Networks
+    header_seconds: float = Field(gt=0)
+    idle_seconds: float = Field(gt=0)
+    max_connections: int = Field(ge=1)
+    max_connections_per_address: int = Field(ge=1)
+    max_event_streams: int = Field(ge=1)
 
 
 class LogSettings(Section):
@@ -82,6 +88,7 @@ class LimitSettings(Section):
     max_json_bytes: int = Field(gt=0)
     upload_idle_seconds: float = Field(gt=0)
     upload_min_bytes_per_second: int = Field(ge=0)
+    upload_busy_bytes_per_second: int = Field(ge=0)
     download_idle_seconds: float = Field(gt=0)
 
 

@@ -94,6 +94,12 @@ class UploadTimeout(Problem):
     status = 408
 
 
+class HeadTimeout(Problem):
+    """The head of the request didn't come in time."""
+
+    status = 408
+
+
 class NotFinished(BadRequest):
     """The job isn't finished yet."""
 
@@ -143,7 +149,7 @@ class Misdirected(Problem):
 
 
 class HeadTooLarge(Problem):
-    """The head of the request has a line that is too long."""
+    """The head of the request is too long, or a line of it."""
 
     status = 431
 

@@ -1,6 +1,7 @@
 """Run the application: lock the data directory, listen, and end well."""
 
 import asyncio
+import errno
 import fcntl
 import os
 import resource
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -25,16 +27,24 @@ from streamsrv.media.tools import FfmpegTools, find_tools
 from streamsrv.outbound.addresses import Allowed
 from streamsrv.separate.catalog import NOT_INSTALLED
 from streamsrv.storage.privacy import find_open
+from streamsrv.web.clients import Proxies
 from streamsrv.web.connections import Runner
-from streamsrv.web.uploads import READ_BYTES, keep_large_buffers
+from streamsrv.web.crowd import Bounds, Crowd
+from streamsrv.web.memory import SMALL_READ_BYTES, keep_large_buffers
 from streamsrv.workers.devices import Device
 
 log = structlog.stdlib.get_logger()
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_KEEPALIVE_SECONDS = 75.0
 # What is made is for this user alone: songs are private, and callbacks have their receivers' tokens in their addresses.
 _UMASK = 0o077
+# What else is open: the others are sound that comes and goes, pipes of children, and those that wait to be accepted.
+_DESCRIPTORS_FOR_CONNECTIONS = 1 / 3
+# How often it is said that the system lets the server open nothing more.
+_SAID_SECONDS = 60.0
+_ACCEPTED_AT_ONCE = 16
+_WAITING_CONNECTIONS = 1024
+_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class CannotStart(Exception):
@@ -90,12 +100,14 @@ async def serve(config: Config) -> None:
     _report(tools, config, devices)
     stop = asyncio.Event()
     _stop_on_signals(stop)
+    asyncio.get_running_loop().set_exception_handler(_Accidents().report)
     runner = Runner(
         _build(config, tools, devices),
         access_log=None,
-        keepalive_timeout=_KEEPALIVE_SECONDS,
+        crowd=_crowd(config),
+        keepalive_timeout=config.server.idle_seconds,
         shutdown_timeout=config.server.shutdown_seconds,
-        read_bufsize=READ_BYTES,
+        read_bufsize=SMALL_READ_BYTES,
         auto_decompress=False,  # encoded bodies are refused; aiohttp would inflate them all the same
     )
     await _set_up(runner, config)
@@ -119,6 +131,32 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, begin)
+
+
+class _Accidents:
+    """What goes wrong in the event loop itself. asyncio says 128 times a second that it can't accept connections."""
+
+    def __init__(self) -> None:
+        self._said_at = -_SAID_SECONDS
+
+    def report(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not (isinstance(error, OSError) and error.errno in _EXHAUSTED):
+            log.error("unexpected", detail=context["message"], exc_info=error)
+        elif loop.time() - self._said_at > _SAID_SECONDS:
+            self._said_at = loop.time()
+            log.error("connections_wait", reason=error.strerror)
+
+
+def _crowd(config: Config) -> Crowd:
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    bounds = Bounds(
+        connections=max(1, min(config.server.max_connections, int(descriptors * _DESCRIPTORS_FOR_CONNECTIONS))),
+        per_address=config.server.max_connections_per_address,
+        header_seconds=config.server.header_seconds,
+        reply_idle_seconds=config.limits.download_idle_seconds,
+    )
+    return Crowd(bounds, Proxies(config.server.trusted_proxies))
 
 
 def _build(config: Config, tools: FfmpegTools, devices: Sequence[Device]) -> web.Application:
@@ -150,14 +188,26 @@ async def _listen(runner: web.AppRunner, config: Config) -> None:
 async def _bind(runner: web.AppRunner, host: str, port: int) -> bool:
     """Listen on one address. A machine without IPv6 can't use "::1": that is said and is no error."""
     try:
-        await web.TCPSite(runner, host, port, reuse_address=True).start()
+        site = web.TCPSite(runner, host, port, reuse_address=True, backlog=_ACCEPTED_AT_ONCE)
+        await site.start()
     except OSError as error:
         in_use = error.errno is not None and os.strerror(error.errno) == "Address already in use"
         if in_use:
             raise CannotStart(f"Port {port} on {host} is in use by another program.") from error
         log.warning("address_not_available", host=host, port=port, reason=str(error))
         return False
+    _let_wait(site)
     return True
+
+
+def _let_wait(site: web.TCPSite) -> None:
+    """Let more connections wait than asyncio accepts at once: in a rush the system drops the others for a second.
+
+    In small lots each comes to its turn before so many others were accepted that it would have to go for them.
+    """
+    for listening in getattr(site._server, "sockets", ()):  # noqa: SLF001 - it shows their addresses alone
+        with listening.dup() as end:
+            end.listen(_WAITING_CONNECTIONS)
 
 
 def _report(tools: FfmpegTools, config: Config, devices: Sequence[Device]) -> None:

@@ -1,6 +1,7 @@
 """Values of settings that have rules of their own. Each refuses, in words, what it can't be."""
 
 import re
+from ipaddress import ip_network
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -27,6 +28,13 @@ def _take_names(hosts: list[str]) -> list[str]:
     return hosts
 
 
+def _take_networks(networks: list[str]) -> list[str]:
+    try:
+        return [str(ip_network(network, strict=False)) for network in networks]
+    except ValueError as error:
+        raise ValueError("Proxies are addresses or networks, e.g. 127.0.0.1 or 10.1.2.0/24") from error
+
+
 def _take_long_secret(secret: str) -> str:
     if 0 < len(secret) < MIN_SECRET:
         raise ValueError(f"A secret has at least {MIN_SECRET} characters")
@@ -38,4 +46,5 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Host = Annotated[str, Field(min_length=1)]
 PublicUrl = Annotated[str, AfterValidator(_take_origin)]
 HostNames = Annotated[list[str], NoDecode, AfterValidator(_take_names)]
+Networks = Annotated[list[str], NoDecode, AfterValidator(_take_networks)]
 Secret = Annotated[str, AfterValidator(_take_long_secret)]

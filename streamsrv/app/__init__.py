@@ -31,14 +31,16 @@ from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.runner import Runner
 from streamsrv.media.child import end_strays
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.web.clients import Proxies, bound_forwarded
 from streamsrv.web.cors import allow_origins
-from streamsrv.web.events import close_events_at_shutdown
+from streamsrv.web.events import bound_events
 from streamsrv.web.foreign_pages import Callers, refuse_foreign_pages
 from streamsrv.web.health import health
 from streamsrv.web.methods import answer_options
 from streamsrv.web.pages import Pages
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
+from streamsrv.web.senders import dismiss_senders_at_shutdown
 from streamsrv.workers.devices import Device
 
 Lifetime = Callable[[web.Application], AsyncIterator[None]]
@@ -102,7 +104,9 @@ def _application(
     answer_problems(app)
     refuse_foreign_pages(app, _callers(server))
     answer_options(app)
-    close_events_at_shutdown(app)
+    bound_forwarded(app, Proxies(server.trusted_proxies), server.max_connections_per_address)
+    bound_events(app, server.max_event_streams)
+    dismiss_senders_at_shutdown(app)
     app.router.add_routes(routes)
     allow_origins(app, server.allowed_origins)
     app.cleanup_ctx.extend(lifetimes)

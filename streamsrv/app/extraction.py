@@ -5,7 +5,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
-from streamsrv.app.house import RETRY_SECONDS, House
+from streamsrv.app.house import House
 from streamsrv.config import OutboundSettings
 from streamsrv.extract.api import MAX_BODY_BYTES, ExtractApi
 from streamsrv.extract.archive import Archive
@@ -21,7 +21,6 @@ from streamsrv.jobs.ageing import SureClock
 from streamsrv.jobs.assignment import Work
 from streamsrv.outbound.download import DownloadLimits, Downloads
 from streamsrv.storage.shelf import Shelf
-from streamsrv.web.admission import Admission
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ def extract_api(house: House, studio: Studio) -> ExtractApi:
         store=house.store,
         studio=studio,
         steps=Steps(studio, house.shared, house.secret(), encoders=2 * config.workers.count),
-        admission=Admission(config.extract.max_requests, what="extractions", retry_seconds=RETRY_SECONDS),
+        admission=house.admission(config.extract.max_requests, what="extractions"),
         queue=house.queue,
         room=house.room,
         limits=house.json_limits(MAX_BODY_BYTES),

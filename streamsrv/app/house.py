@@ -14,6 +14,7 @@ from streamsrv.storage.room import Room
 from streamsrv.storage.secret import kept_secret
 from streamsrv.storage.spool import Spools
 from streamsrv.tasks import SharedWork
+from streamsrv.web.admission import Admission
 from streamsrv.web.json_body import JsonLimits
 from streamsrv.web.segments import HotFiles
 from streamsrv.web.uploads import UploadLimits
@@ -77,6 +78,11 @@ class House:
             idle_seconds=limits.upload_idle_seconds,
             min_bytes_per_second=limits.upload_min_bytes_per_second,
         )
+
+    def admission(self, places: int, *, what: str) -> Admission:
+        """Room for so many requests that are `what`."""
+        busy = self.config.limits.upload_busy_bytes_per_second
+        return Admission(places, what=what, retry_seconds=RETRY_SECONDS, busy_bytes_per_second=busy)
 
     def json_limits(self, most_bytes: int | None = None) -> JsonLimits:
         """`most_bytes`: what a feature allows at most, whatever is configured."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from streamsrv.app.house import RETRY_SECONDS, House, server_secret
+from streamsrv.app.house import House, server_secret
 from streamsrv.config import Config
 from streamsrv.encoding.files import FileEncoder
 from streamsrv.jobs.assignment import Work
@@ -27,7 +27,6 @@ from streamsrv.separate.songs import Songs
 from streamsrv.separate.weights import fetch
 from streamsrv.separate.work import SeparateWork, Studio
 from streamsrv.storage.shelf import Shelf
-from streamsrv.web.admission import Admission
 from streamsrv.workers.devices import Device, chosen_devices, find_gpus
 from streamsrv.workers.pool import DevicePool
 
@@ -134,8 +133,8 @@ def separate_api(house: House, parts: Separation) -> SeparateApi:
         catalog=parts.catalog,
         default_model=parts.default_model,
         guard=house.guard,
-        admission=Admission(settings.max_requests, what="songs", retry_seconds=RETRY_SECONDS),
-        json_admission=Admission(_JSON_REQUESTS, what="large songs in JSON", retry_seconds=RETRY_SECONDS),
+        admission=house.admission(settings.max_requests, what="songs"),
+        json_admission=house.admission(_JSON_REQUESTS, what="large songs in JSON"),
         queue=house.queue,
         limits=SeparateLimits(form=house.upload_limits(), json=house.json_limits()),
         defaults=Recipe(

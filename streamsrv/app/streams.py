@@ -1,13 +1,12 @@
 """The parts of streaming and of conversion."""
 
-from streamsrv.app.house import RETRY_SECONDS, House
+from streamsrv.app.house import House
 from streamsrv.convert.api import ConvertApi
 from streamsrv.convert.upload import Slots, Workshop
 from streamsrv.convert.work import Converter
 from streamsrv.hls.api import HlsApi
 from streamsrv.hls.work import HlsWork
 from streamsrv.jobs.runner import Runner
-from streamsrv.web.admission import Admission
 
 
 def hls_work(house: House) -> HlsWork:
@@ -32,7 +31,7 @@ def hls_api(house: House, runner: Runner, work: HlsWork) -> HlsApi:
         tools=house.ffmpeg,
         hot=house.hot,
         limits=house.upload_limits(),
-        admission=Admission(house.config.hls.max_requests, what="uploads", retry_seconds=RETRY_SECONDS),
+        admission=house.admission(house.config.hls.max_requests, what="uploads"),
         queue=house.queue,
         slots=house.config.jobs.slots,
         public_url=house.config.server.public_url,
@@ -55,6 +54,6 @@ def convert_api(house: House) -> ConvertApi:
             Slots(whole=config.convert.slots, live=config.convert.live_uploads),
         ),
         limits=house.upload_limits(),
-        admission=Admission(config.convert.max_requests, what="conversions", retry_seconds=RETRY_SECONDS),
+        admission=house.admission(config.convert.max_requests, what="conversions"),
         download_idle_seconds=config.limits.download_idle_seconds,
     )

@@ -62,7 +62,7 @@ class ConvertApi:
         query = read_query(request, (*OPTION_FIELDS, "conversion_id"))
         conversion_id = read_conversion_id(query.pop("conversion_id", "") or str(uuid.uuid4()))
         read_options(query, self._formats)
-        with self._admission.place(), self._named(conversion_id, query, request.content_length) as running:
+        with self._admission.place(request), self._named(conversion_id, query, request.content_length) as running:
             async with running as conversion:
                 form = await receive_form(
                     request, fields=OPTION_FIELDS, limits=self._limits, open_file=conversion.open_file

@@ -105,7 +105,7 @@ class ExtractApi:
     async def segment(self, request: web.Request) -> web.Response:
         """The next step of a walk: a file, and the cursor behind it."""
         origin = self._origin(request)
-        with self._admission.place():
+        with self._admission.place(request):
             asked = await read_json(request, SegmentRequest, limits=self._limits)
             self._check(asked.video_files)
             async with while_connected(request):
@@ -116,7 +116,7 @@ class ExtractApi:
     async def whole(self, request: web.Request) -> web.Response:
         """Begin to extract the whole, unless that was begun or done already; `Location` says where to look."""
         origin = self._origin(request)
-        with self._admission.place():
+        with self._admission.place(request):
             asked = await read_json(request, WholeRequest, limits=self._limits)
             self._check(asked.video_files)
             job = await self._standing(asked)
@@ -172,14 +172,14 @@ class ExtractApi:
     async def list_files(self, request: web.Request) -> web.Response:
         """Videos of this server: the roots, or what is in a folder below them."""
         folder = read_query(request, ("folder",)).get("folder")
-        with self._admission.place():
+        with self._admission.place(request):
             listing = await asyncio.to_thread(list_folder, self._sources, folder)
         entries = [_entry_reply(entry) for entry in listing.entries]
         return json_reply({**asdict(listing), "entries": entries})
 
     async def list_tracks(self, request: web.Request) -> web.Response:
         """Which audio tracks each of some videos has."""
-        with self._admission.place():
+        with self._admission.place(request):
             asked = await read_json(request, TracksRequest, limits=self._limits)
             self._check(asked.video_files)
             async with (

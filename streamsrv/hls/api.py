@@ -107,7 +107,7 @@ class HlsApi:
             tools=self._tools,
             now=time.time(),
         )
-        with self._admission.place():
+        with self._admission.place(request):
             job = await self._receive(request, intake)
         return json_reply(
             {"job_id": job.id, "status": "queued", "message": "Job submitted successfully"},

@@ -101,7 +101,7 @@ class SeparateApi:
         origin = self._origin(request)  # a bad Host is refused now
         check_installed()  # before a body is sent for nothing
         await self._queue.check(JobKind.SEPARATE)
-        with self._admission.place():
+        with self._admission.place(request):
             async with self._intake.spool() as spool:
                 told = told_origin(request, self._public_url)
                 if request.content_type == _FORM:
@@ -143,7 +143,7 @@ class SeparateApi:
     def _json_place(self, request: web.Request) -> AbstractContextManager[None]:
         """A body of JSON is in memory, several times over; of small ones there may be many."""
         is_small = request.content_length is not None and request.content_length <= _SMALL_BYTES
-        return nullcontext() if is_small else self._json_admission.place()
+        return nullcontext() if is_small else self._json_admission.place(request)
 
     async def _order(self, options: SongOptions, filename: str, callback_url: str | None, origin: str) -> Order:
         if callback_url is not None:

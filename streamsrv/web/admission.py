@@ -1,30 +1,74 @@
-"""How many requests of a kind may be here at the same time."""
+"""How many requests of a kind may be here at the same time, and who has to go where there are too many."""
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
 
 from streamsrv.errors import Unavailable
+from streamsrv.web.clients import client_of
+from streamsrv.web.senders import Sender, sender_of
+
+# Where places are short, one client's share of them is a quarter.
+_SHARES = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Place:
+    request: web.BaseRequest
+    client: str
+
+    @property
+    def sender(self) -> Sender | None:
+        return sender_of(self.request)
 
 
 class Admission:
-    """Room for `places` requests. `what` names them in the refusal, which comes before anything was done."""
+    """Room for `places` requests. `what` names them in the refusal, which comes before anything was done.
 
-    def __init__(self, places: int, *, what: str, retry_seconds: int) -> None:
+    Where all places are taken, a newcomer gets that of the slowest sender: of those who send less than
+    `busy_bytes_per_second`, and of those whose client has more than its share while the newcomer's hasn't.
+    """
+
+    def __init__(self, places: int, *, what: str, retry_seconds: int, busy_bytes_per_second: float = 0.0) -> None:
         self._places = places
         self._what = what
         self._retry_seconds = retry_seconds
-        self._taken = 0
+        self._busy_bytes_per_second = busy_bytes_per_second
+        self._inside: set[_Place] = set()
 
     @contextmanager
-    def place(self) -> Iterator[None]:
+    def place(self, request: web.BaseRequest) -> Iterator[None]:
         """Have a place for the time of the block. Raises Unavailable, with Retry-After, where none is free."""
-        if self._taken >= self._places:
-            raise Unavailable(
-                f"The server is busy with {self._taken} {self._what}. Try again in a moment.",
-                headers={"Retry-After": str(self._retry_seconds)},
-            )
-        self._taken += 1
+        client = client_of(request)
+        if len(self._inside) >= self._places and not self._make_room(client):
+            raise self._unavailable(f"The server is busy with {len(self._inside)} {self._what}. Try again in a moment.")
+        place = _Place(request, client)
+        self._inside.add(place)
         try:
             yield
         finally:
-            self._taken -= 1
+            self._inside.discard(place)
+
+    def _make_room(self, newcomer: str) -> bool:
+        """Dismiss the slowest sender of those who may have to go. Its place is free at once."""
+        taken, fair = Counter(place.client for place in self._inside), max(1, self._places // _SHARES)
+        least = self._busy_bytes_per_second
+        slow = [
+            (speed, place, sender)
+            for place in self._inside
+            if (sender := place.sender) is not None
+            and (speed := sender.bytes_per_second) is not None
+            and (speed < least or (place.client and taken[place.client] > fair > taken[newcomer]))
+        ]
+        if not slow:
+            return False
+        _, place, sender = min(slow, key=lambda one: one[0])
+        sender.dismiss(self._unavailable(f"The server is busy with {self._what}, and this one came the slowest."))
+        self._inside.discard(place)
+        return True
+
+    def _unavailable(self, detail: str) -> Unavailable:
+        return Unavailable(detail, headers={"Retry-After": str(self._retry_seconds)})

@@ -1,5 +1,8 @@
 """Connections, and what comes on them that is no request: it is answered in words, and none of it is in the log.
 
+Each is a member of a crowd, which is bounded (`crowd`), and answers to it: a head of a request that doesn't come in
+time, and a reply that nobody takes, end it.
+
 aiohttp's own connection forgets whole requests where malformed bytes stand behind them in one packet, lets handlers
 wait for a body that has become malformed, hangs up on clients that still send, so that their reply is lost, and writes
 what it can't read, which may be of somebody's file, into log and reply.
@@ -7,22 +10,30 @@ what it can't read, which may be of somebody's file, into log and reply.
 
 import asyncio
 import secrets
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
 
-from streamsrv.errors import BadRequest, HeadTooLarge, InternalError
+from streamsrv.errors import BadRequest, HeadTimeout, HeadTooLarge, InternalError, Problem, Unavailable
+from streamsrv.web.crowd import Bounds, Crowd
 from streamsrv.web.foreign_pages import ISOLATED
 from streamsrv.web.problems import problem_response
 from streamsrv.web.requests import REQUEST_ID, X_REQUEST_ID
+from streamsrv.web.taking import Taking
 
 # A client that still sends after the last reply is listened to for so long, so that it gets to read it.
 _LINGER_SECONDS = 10.0
+# The same where the server stops, and others wait for that.
+_FAREWELL_SECONDS = 1.0
+# Of a request's head; a line of it may have 8190.
+_MAX_HEAD_BYTES = 64 << 10
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -30,10 +41,34 @@ log = structlog.stdlib.get_logger(__name__)
 class Connection(web.RequestHandler):
     """One client's connection: every request that came whole is answered, whatever comes behind it."""
 
-    __slots__ = ("_arriving", "_ended", "_ignores_rest")
+    __slots__ = (
+        "_arriving",
+        "_ended",
+        "_head_bytes",
+        "_head_since",
+        "_ignores_rest",
+        "_line",
+        "_sent_before",
+        "_taking",
+        "_writer",
+        "client",
+        "crowd",
+        "reply_is_watched",
+    )
 
-    def __init__(self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, **settings: Any) -> None:
+    def __init__(
+        self, manager: web.Server, *, loop: asyncio.AbstractEventLoop, crowd: Crowd | None = None, **settings: Any
+    ) -> None:
         super().__init__(manager, loop=loop, **settings)
+        self.crowd = Crowd(Bounds()) if crowd is None else crowd
+        self.client = ""
+        self._line: asyncio.Transport | None = None  # as long as the system has it
+        self._head_since: float | None = None  # the head of a request arrives
+        self._head_bytes = 0
+        self._writer: AbstractStreamWriter | None = None  # of the latest request
+        self._sent_before = 0  # to requests before it
+        self._taking = Taking(loop.time())
+        self.reply_is_watched = False  # by whoever sends it, and who says more of it
         # It gives one request at a time: a parser that comes to malformed bytes keeps those before them for itself.
         self._parser = HttpRequestParser(
             self,
@@ -50,8 +85,66 @@ class Connection(web.RequestHandler):
         self._ignores_rest = False  # nothing that still comes is looked at
         self._ended = asyncio.Event()  # nobody need wait for the client any more
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin to listen to it, unless there are too many."""
+        super().connection_made(transport)
+        self._line = self.transport
+        self._head_since = self._loop.time()
+        peer = transport.get_extra_info("peername")
+        self.client = self.crowd.client(peer[0] if isinstance(peer, tuple) else None)
+        if not self.crowd.enter(self):
+            self._end(Unavailable("There are too many connections. Try again in a moment."))
+
+    def begin_request(self, writer: AbstractStreamWriter) -> None:
+        """A request is about to be answered."""
+        self.crowd.note_busy(self)
+        self._sent_before = self._sent_bytes
+        self._writer = writer
+
+    @property
+    def _sent_bytes(self) -> int:
+        return self._sent_before + (0 if self._writer is None else self._writer.output_size)
+
+    def is_overdue(self, now: float) -> bool:
+        """Close it where a request's head, or whoever should take a reply, doesn't come in time."""
+        bounds, line = self.crowd.bounds, self._line
+        if line is None:
+            return False
+        idle_seconds = self._taking.seconds_without(line, self._sent_bytes, now)
+        if idle_seconds > bounds.reply_idle_seconds and not self.reply_is_watched:
+            line.abort()
+            return True
+        waits = self._waiter is not None and not self._waiter.done()
+        if waits and self._head_since is not None and now - self._head_since > bounds.header_seconds:
+            self._end(HeadTimeout(f"It didn't come within {bounds.header_seconds:g} seconds."))
+            return True
+        return False
+
+    def leave(self) -> None:
+        """Another connection needs its place."""
+        self.force_close()
+
+    def _end(self, problem: Problem) -> None:
+        """Answer what is no request yet, if anything of one came, and close."""
+        if self.transport is not None and not self.transport.is_closing():
+            if self._head_bytes or isinstance(problem, Unavailable):
+                self.transport.write(_as_bytes(problem_response(problem, secrets.token_hex(8))))
+            self._ignores_rest = True
+            self.force_close()
+
     def data_received(self, data: bytes) -> None:
         """Take in all requests that are whole, up to the first malformed byte."""
+        before = self._request_count
+        self._take_in(data)
+        if self._request_count > before:
+            self._head_since, self._head_bytes = None, 0
+        elif data and self._arriving.is_eof() and not self._request_in_progress and not self._messages:
+            self._head_since = self._head_since or self._loop.time()
+            self._head_bytes += len(data)
+            if self._head_bytes > _MAX_HEAD_BYTES:
+                self._end(HeadTooLarge(f"It is longer than {_MAX_HEAD_BYTES} bytes."))
+
+    def _take_in(self, data: bytes) -> None:
         while not self._ignores_rest:
             before = self._request_count, self._arriving.is_eof()
             try:
@@ -95,11 +188,17 @@ class Connection(web.RequestHandler):
         answered = await super().finish_response(request, resp, start_time)
         if self._ignores_rest and not self._messages:
             resp.force_close()  # it came while the reply went out
-        if not resp.keep_alive and request.content.is_eof():
-            await self._linger()
+        if self._close and not request.content.is_eof():
+            request.content.feed_eof()  # the server stops, and reads on only so long that its reply gets there
+            self._ended.clear()
+            await self._linger(_FAREWELL_SECONDS)
+        elif not resp.keep_alive and request.content.is_eof():
+            await self._linger(_LINGER_SECONDS)
+        else:
+            self.crowd.note_idle(self)
         return answered
 
-    async def _linger(self) -> None:
+    async def _linger(self, seconds: float) -> None:
         """Close in two steps: unread bytes would reset the connection, and the reply with it (RFC 9112 section 9.6)."""
         self._ignores_rest = True
         transport = self.transport
@@ -108,11 +207,13 @@ class Connection(web.RequestHandler):
         with suppress(OSError, TimeoutError):  # it has gone already, or doesn't go
             transport.write_eof()
             transport.resume_reading()
-            async with asyncio.timeout(_LINGER_SECONDS):
+            async with asyncio.timeout(seconds):
                 await self._ended.wait()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._ended.set()
+        self._line = None
+        self.crowd.exit(self)
         super().connection_lost(exc)
 
     def close(self) -> None:
@@ -152,14 +253,46 @@ class Connection(web.RequestHandler):
             log.error("connection_failed", exc_info=error)
 
 
+def _as_bytes(reply: web.Response) -> bytes:
+    """The last reply on a connection on which nobody asked for anything."""
+    assert isinstance(reply.body, bytes)  # noqa: S101 - it is a document
+    reply.headers.update(ISOLATED)
+    reply.headers[hdrs.CONTENT_LENGTH] = str(len(reply.body))
+    reply.headers[hdrs.CONNECTION] = "close"
+    lines = [f"HTTP/1.1 {reply.status} {reply.reason}", *(f"{name}: {value}" for name, value in reply.headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("ascii") + reply.body
+
+
 class _Connections(web.Server):
+    def __init__(self, usual: web.Server, crowd: Crowd, settings: Mapping[str, Any]) -> None:
+        super().__init__(usual.request_handler, request_factory=self._begin, **settings)
+        self._usual_factory = usual.request_factory
+        self._crowd = crowd
+
+    def _begin(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        if isinstance(protocol, Connection):
+            protocol.begin_request(writer)
+        return self._usual_factory(message, payload, protocol, writer, task)
+
     def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, **self._kwargs)
+        return Connection(self, loop=self._loop, crowd=self._crowd, **self._kwargs)
 
 
 class Runner(web.AppRunner):
-    """Runs an application on such connections."""
+    """Runs an application on such connections, of which there are no more than the crowd takes."""
+
+    __slots__ = ("_crowd",)
+
+    def __init__(self, app: web.Application, *, crowd: Crowd | None = None, **settings: Any) -> None:
+        super().__init__(app, **settings)
+        self._crowd = Crowd(Bounds()) if crowd is None else crowd
 
     async def _make_server(self) -> web.Server:
-        usual = await super()._make_server()
-        return _Connections(usual.request_handler, request_factory=usual.request_factory, **self._kwargs)
+        return _Connections(await super()._make_server(), self._crowd, self._kwargs)

@@ -4,11 +4,8 @@
 """
 
 import asyncio
-import fcntl
 import os
 import re
-import sys
-import termios
 import unicodedata
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -19,7 +16,9 @@ from urllib.parse import quote
 from aiohttp import hdrs, web
 
 from streamsrv.errors import DownloadTimeout, InternalError
+from streamsrv.web.connections import Connection
 from streamsrv.web.requests import X_REQUEST_ID, request_id
+from streamsrv.web.taking import Taking
 
 # Each read goes through a thread, which costs as much as reading some 100 KiB. In bites of this size a file goes out as
 # fast as by sendfile, and neither a slow disk nor a slow client holds up the others.
@@ -80,13 +79,27 @@ async def send_bytes(
     first = await anext(chunks, b"")  # a file that can't be read at all is still a status
     reply.content_length = stop - start
     await reply.prepare(request)
-    async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(_watch_taking(request, idle_seconds))
+    async with _while_taken(request, idle_seconds):
         await reply.write(first)
         async for data in chunks:
             await reply.write(data)
         await reply.write_eof()
-        watch.cancel()
+
+
+@asynccontextmanager
+async def _while_taken(request: web.BaseRequest, idle_seconds: float) -> AsyncIterator[None]:
+    """Raise DownloadTimeout in the block where the client takes nothing, which its connection needn't see besides."""
+    connection = request.protocol if isinstance(request.protocol, Connection) else None
+    if connection is not None:
+        connection.reply_is_watched = True
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            watch = tasks.create_task(_watch_taking(request, idle_seconds))
+            yield
+            watch.cancel()
+    finally:
+        if connection is not None:
+            connection.reply_is_watched = False
 
 
 async def _chunks(file: BinaryIO, start: int, stop: int) -> AsyncIterator[bytes]:
@@ -101,28 +114,18 @@ async def _chunks(file: BinaryIO, start: int, stop: int) -> AsyncIterator[bytes]
 
 
 async def _watch_taking(request: web.BaseRequest, idle_seconds: float) -> None:
-    """Raise DownloadTimeout once something waits for the client and it takes nothing of it.
-
-    A timeout around each write would not do: the system has room for megabytes, and asks for more only when a good part
-    of them was taken.
-    """
-    before = -1
+    """Raise DownloadTimeout once something waits for the client and it takes nothing of it."""
+    loop = asyncio.get_running_loop()
+    taking = Taking(loop.time())
     while True:
-        untaken = _untaken_bytes(request)
-        taken = request.writer.output_size - untaken
-        if untaken and taken <= before:
+        transport = request.transport
+        if (
+            isinstance(transport, asyncio.WriteTransport)
+            and not transport.is_closing()
+            and taking.seconds_without(transport, request.writer.output_size, loop.time()) >= idle_seconds
+        ):
             raise DownloadTimeout
-        before = taken
-        await asyncio.sleep(idle_seconds)
-
-
-def _untaken_bytes(request: web.BaseRequest) -> int:
-    """What waits here and in the system for the client to take it."""
-    transport = request.transport
-    if not isinstance(transport, asyncio.WriteTransport) or transport.is_closing():
-        return 0
-    waiting = fcntl.ioctl(transport.get_extra_info("socket").fileno(), termios.TIOCOUTQ, b"\0\0\0\0")
-    return transport.get_write_buffer_size() + int.from_bytes(waiting, sys.byteorder)
+        await asyncio.sleep(idle_seconds / 2)
 
 
 @asynccontextmanager

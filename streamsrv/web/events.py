@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from aiohttp import web
 from aiohttp_sse import EventSourceResponse, sse_response
 
 from streamsrv.text import whole_number
+from streamsrv.web.admission import Admission
 from streamsrv.web.requests import X_REQUEST_ID, request_id
 from streamsrv.web.responses import to_json
 
@@ -17,12 +18,18 @@ _PING_SECONDS = 15.0
 _LOOK_SECONDS = 0.5
 
 _STOPPING = web.AppKey("stopping", asyncio.Event)
+_LISTENERS = web.AppKey("listeners", Admission)
+_RETRY_SECONDS = 15
 
 Events = AsyncIterator[tuple[int, Mapping[str, Any]]]
 
 
-def close_events_at_shutdown(app: web.Application) -> None:
-    """End all event streams when the server is told to stop, which would otherwise wait for their clients."""
+def bound_events(app: web.Application, most: int) -> None:
+    """Let so many listen at a time; more get 503.
+
+    End all event streams when the server is told to stop, which would otherwise wait for their clients.
+    """
+    app[_LISTENERS] = Admission(most, what="streams of events", retry_seconds=_RETRY_SECONDS)
     app[_STOPPING] = asyncio.Event()
 
     async def stop(app: web.Application) -> None:
@@ -41,11 +48,14 @@ async def send_events(request: web.Request, events: Events) -> web.StreamRespons
     """Send each (revision, data) as event "job" with the revision as its id, until `events` ends or the client goes.
 
     A generator is closed on every way out. What it raises passes through; the reply has begun by then.
+    Raises Unavailable where too many listen already.
     """
     headers: dict[str, str] = {X_REQUEST_ID: request_id(request)}
+    listeners = request.app.get(_LISTENERS)
     try:
-        async with sse_response(request, headers=headers, ping_interval=_PING_SECONDS) as stream:
-            await _send_while_listened_to(request, stream, events)
+        with nullcontext() if listeners is None else listeners.place(request):
+            async with sse_response(request, headers=headers, ping_interval=_PING_SECONDS) as stream:
+                await _send_while_listened_to(request, stream, events)
     finally:
         if isinstance(events, AsyncGenerator):
             await events.aclose()

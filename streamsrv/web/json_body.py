@@ -16,8 +16,9 @@ from aiohttp import hdrs, web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from streamsrv.errors import BadParameter, BadRequest, TooLarge, UploadTimeout, WrongContentType
+from streamsrv.errors import BadParameter, BadRequest, TooLarge, WrongContentType
 from streamsrv.web.names import did_you_mean
+from streamsrv.web.senders import sending
 from streamsrv.web.uploads import invite
 
 M = TypeVar("M", bound=BaseModel)
@@ -71,23 +72,14 @@ def _check_headers(request: web.BaseRequest, limits: JsonLimits) -> None:
 
 
 async def _receive(request: web.BaseRequest, limits: JsonLimits) -> bytes:
-    clock = asyncio.get_running_loop().time
-    started = clock()
     body = bytearray()
-    while True:
-        try:
-            async with asyncio.timeout(limits.idle_seconds):
-                data = await request.content.readany()
-        except TimeoutError as error:
-            raise UploadTimeout(f"No byte came for {limits.idle_seconds:g} seconds.") from error
-        if not data:
-            return bytes(body)
-        body += data
-        if len(body) > limits.max_bytes:
-            raise _too_large(limits)
-        seconds = clock() - started
-        if seconds > limits.grace_seconds and len(body) < limits.min_bytes_per_second * seconds:
-            raise UploadTimeout(f"The request was slower than {limits.min_bytes_per_second:g} bytes per second.")
+    with sending(request, limits.idle_seconds) as sender:
+        while data := await sender.read():
+            body += data
+            if len(body) > limits.max_bytes:
+                raise _too_large(limits)
+            sender.check_rate(limits.min_bytes_per_second, limits.grace_seconds)
+    return bytes(body)
 
 
 def _too_large(limits: JsonLimits) -> TooLarge:

@@ -1,5 +1,6 @@
 """Errors become `application/problem+json` (RFC 9457), whoever raised them, and say nothing about our insides."""
 
+import errno
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDict
 
 from streamsrv import errors
-from streamsrv.errors import BadRequest, DiskFull, InternalError, Problem
+from streamsrv.errors import BadRequest, DiskFull, InternalError, Problem, Unavailable
 from streamsrv.files import means_full_disk
 from streamsrv.web.requests import CLIENT_GONE, request_id
 from streamsrv.web.responses import to_json
@@ -95,6 +96,8 @@ def _translate(error: Exception) -> Problem | web.HTTPException:
         return error
     if means_full_disk(error):
         return DiskFull()
+    if isinstance(error, OSError) and error.errno in {errno.EMFILE, errno.ENFILE}:
+        return Unavailable("The server has too many files open.")
     if isinstance(error, web.RequestPayloadError | HttpProcessingError):  # the latter by aiohttp's parser in Python
         return BadRequest("The request's body is malformed.")
     return InternalError()

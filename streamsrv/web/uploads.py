@@ -3,17 +3,18 @@
 One place knows all that can go wrong while a body arrives. Nothing of the file is kept in memory.
 """
 
-import asyncio
-import ctypes
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
 from aiohttp import HttpVersion11, hdrs, web
 
-from streamsrv.errors import BadForm, TooLarge, UploadTimeout, WrongContentType
+from streamsrv.errors import BadForm, TooLarge, WrongContentType
+from streamsrv.web.connections import Connection
+from streamsrv.web.memory import LARGE_READ_BYTES, SMALL_READ_BYTES
 from streamsrv.web.multipart import MAX_HEAD_BYTES, FilePart, FormWalk
+from streamsrv.web.senders import Sender, sending
 
 __all__ = [
     "FilePart",
@@ -23,16 +24,10 @@ __all__ = [
     "UploadLimits",
     "defer_continue",
     "invite",
-    "keep_large_buffers",
     "receive_form",
 ]
 
-# asyncio asks the socket for 256 KiB at a time and aiohttp buffers as much; a large upload is faster in larger bites.
-READ_BYTES = 1 << 20
 _CONTINUE = "100-continue"
-# malloc.h
-_M_TRIM_THRESHOLD = -1
-_M_MMAP_THRESHOLD = -3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,10 +80,11 @@ async def receive_form(
         max_parts=limits.max_parts,
         max_field_bytes=limits.max_field_bytes,
     )
-    body = _Body(request, limits, len(fields))
-    await invite(request)
-    with _large_reads(request):
-        file_bytes = await _receive(body, walk, limits, open_file)
+    with sending(request, limits.idle_seconds) as sender:
+        body = _Body(request, sender, limits, len(fields))
+        await invite(request)
+        with _reads(request):
+            file_bytes = await _receive(body, walk, limits, open_file)
     return Form(walk.fields, walk.file, file_bytes)
 
 
@@ -110,31 +106,44 @@ async def invite(request: web.BaseRequest) -> None:
 
 async def _receive(body: "_Body", walk: FormWalk, limits: UploadLimits, open_file: OpenFile) -> int:
     """Walk through the whole body; returns the size of the file."""
-    sink: FileSink | None = None
-    file_bytes = 0
-    while data := await body.read():
-        for piece in walk.feed(data):
-            file_bytes += len(piece)
-            if file_bytes > limits.max_upload_bytes:
-                raise _too_large(limits)
-            if sink is None:
-                assert walk.file is not None  # noqa: S101 - it is known before its first byte comes out
-                sink = await open_file(walk.file, dict(walk.fields))
-            await sink.append(piece)
+    intake = _Intake(walk, limits, open_file)
+    # Nothing is held while more is waited for: of hundreds of senders that stall, that would be gigabytes.
+    while await intake.take(await body.read()):
+        pass
     walk.end()
-    return file_bytes
+    return intake.file_bytes
+
+
+class _Intake:
+    """The file of a form on its way into its sink."""
+
+    def __init__(self, walk: FormWalk, limits: UploadLimits, open_file: OpenFile) -> None:
+        self.file_bytes = 0
+        self._walk = walk
+        self._limits = limits
+        self._open_file = open_file
+        self._sink: FileSink | None = None
+
+    async def take(self, data: bytes) -> bool:
+        """Take the next bytes of the body; False where that was its end."""
+        for piece in self._walk.feed(data):
+            self.file_bytes += len(piece)
+            if self.file_bytes > self._limits.max_upload_bytes:
+                raise _too_large(self._limits)
+            if self._sink is None:
+                assert self._walk.file is not None  # noqa: S101 - it is known before its first byte comes out
+                self._sink = await self._open_file(self._walk.file, dict(self._walk.fields))
+            await self._sink.append(piece)
+        return bool(data)
 
 
 class _Body:
     """The request's body, and the patience we have with it."""
 
-    def __init__(self, request: web.BaseRequest, limits: UploadLimits, field_count: int) -> None:
+    def __init__(self, request: web.BaseRequest, sender: Sender, limits: UploadLimits, field_count: int) -> None:
         """Raises TooLarge where Content-Length announces more than any form with a file of the allowed size has."""
-        self._content = request.content
+        self._sender = sender
         self._limits = limits
-        self._clock = asyncio.get_running_loop().time
-        self._received = 0
-        self._waited_seconds = 0.0  # for the client alone: while the sink is slow, its clock stands still
         head_bytes = MAX_HEAD_BYTES + 128  # and the delimiter
         self._max_bytes = (
             limits.max_upload_bytes + (field_count + 2) * head_bytes + field_count * limits.max_field_bytes
@@ -144,38 +153,15 @@ class _Body:
 
     async def read(self) -> bytes:
         """Give what has come, as soon as there is something; b"" at the end of the body."""
-        before = self._clock()
         try:
-            async with asyncio.timeout(self._limits.idle_seconds):
-                data = await self._content.readany()
-        except TimeoutError as error:
-            raise UploadTimeout(f"No byte came for {self._limits.idle_seconds:g} seconds.") from error
+            data = await self._sender.read()
         except web.RequestPayloadError as error:
             raise BadForm("The body's framing is broken.") from error
-        self._waited_seconds += self._clock() - before
-        self._received += len(data)
-        if self._received > self._max_bytes:
+        if self._sender.received_bytes > self._max_bytes:
             raise _too_large(self._limits)
-        slowest = self._limits.min_bytes_per_second
-        if (
-            data
-            and self._waited_seconds > self._limits.grace_seconds
-            and self._received < slowest * self._waited_seconds
-        ):
-            raise UploadTimeout(f"The upload was slower than {slowest:g} bytes per second.")
+        if data:
+            self._sender.check_rate(self._limits.min_bytes_per_second, self._limits.grace_seconds)
         return data
-
-
-def keep_large_buffers() -> None:
-    """Let this process keep the memory of freed buffers for the next ones. Call it once, at start.
-
-    By default glibc gives each buffer of READ_BYTES back to the system and asks for it again, zeroed page by page:
-    half of the time that an upload costs. Elsewhere than on glibc this does nothing.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 4 * READ_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, 32 * READ_BYTES)
 
 
 def _too_large(limits: UploadLimits) -> TooLarge:
@@ -183,17 +169,24 @@ def _too_large(limits: UploadLimits) -> TooLarge:
 
 
 @contextmanager
-def _large_reads(request: web.BaseRequest) -> Iterator[None]:
-    """Take this connection's bytes in larger bites for the time of one upload."""
-    request.content.set_read_chunk_size(READ_BYTES)
-    transport = request.transport
-    # `max_size` is internal to asyncio's socket transport. Where another one has no such attribute, all works, slower.
-    usual = getattr(transport, "max_size", None)
-    if not isinstance(usual, int):
-        yield
-        return
-    transport.max_size = max(usual, READ_BYTES)  # type: ignore[union-attr]
-    try:
-        yield
-    finally:
-        transport.max_size = usual  # type: ignore[union-attr]
+def _reads(request: web.BaseRequest) -> Iterator[None]:
+    """Take this connection's bytes in large bites for the time of one upload, or in small ones where many are here."""
+    with _large_read(request) as is_large:
+        bite = LARGE_READ_BYTES if is_large else SMALL_READ_BYTES
+        request.content.set_read_chunk_size(bite)
+        transport = request.transport
+        # `max_size` is internal to asyncio's socket transport. Where another one has no such attribute, all works.
+        usual = getattr(transport, "max_size", None)
+        if not isinstance(usual, int):
+            yield
+            return
+        transport.max_size = bite  # type: ignore[union-attr]
+        try:
+            yield
+        finally:
+            transport.max_size = usual  # type: ignore[union-attr]
+
+
+def _large_read(request: web.BaseRequest) -> AbstractContextManager[bool]:
+    protocol = request.protocol
+    return protocol.crowd.large_read() if isinstance(protocol, Connection) else nullcontext(True)

@@ -1,6 +1,7 @@
 """A server that is told to stop."""
 
 import signal
+import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from support.deadline import until
 from support.server import serving
 from support.sound import tone
-from support.wire.messages import closed, file_part
+from support.wire.messages import FORM_TYPE, closed, file_part
 from support.wire.upload import Upload
 
 
@@ -30,3 +31,27 @@ def test_a_second_signal_ends_at_once(tmp_path: Path, number: int) -> None:
         assert server.child.poll() is None
         server.child.send_signal(number)
         assert server.child.wait(5) == -number
+
+
+@pytest.mark.parametrize(
+    ("target", "content_type"),
+    [
+        ("/convert?format=flac", FORM_TYPE),
+        ("/v1/stream/transcode", FORM_TYPE),
+        ("/apiv1/separate", FORM_TYPE),
+        ("/extract_audio", "application/json"),
+    ],
+)
+def test_a_server_that_stops_tells_senders(tmp_path: Path, target: str, content_type: str) -> None:
+    """SIGTERM: who still sends gets 503 with Retry-After, in words, and the end; the server ends well, and soon."""
+    form = form_of(tone(tmp_path / "song.wav", seconds=20)) if content_type == FORM_TYPE else b" " * 1_000_000
+    with serving(tmp_path / "data") as server:
+        with Upload(server, target, form, content_type=content_type) as sender:
+            sender.send(300_000)
+            time.sleep(0.5)  # until it waits for more
+            server.child.terminate()
+            reply = sender.reply()
+            assert (reply.status, reply.headers["Retry-After"]) == (503, "5")
+            assert "stops" in reply.detail
+            assert sender._socket.recv(1) == b""
+        assert server.child.wait(10) == 0

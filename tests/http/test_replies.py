@@ -24,7 +24,7 @@ from support.wire.messages import Reply, request_head
 
 from streamsrv import errors
 from streamsrv.web.cors import allow_origins
-from streamsrv.web.events import close_events_at_shutdown, last_event_id, send_events
+from streamsrv.web.events import bound_events, last_event_id, send_events
 from streamsrv.web.health import health
 from streamsrv.web.methods import answer_options
 from streamsrv.web.pages import Pages
@@ -100,7 +100,7 @@ def make_app(parts: Parts, folder: Path, origins: tuple[str, ...] = (ORIGIN,)) -
     name_requests(app)
     answer_problems(app)
     answer_options(app)
-    close_events_at_shutdown(app)
+    bound_events(app, 1000)
     app.router.add_get("/song", parts.song)
     app.router.add_get("/silence", parts.silence)
     app.router.add_get("/fail", parts.fail)

@@ -107,9 +107,15 @@ async def read(reply: ClientResponse) -> Reply:
 
 
 @asynccontextmanager
-async def linked(port: int | None, *, window_bytes: int | None = None) -> AsyncIterator[Link]:
-    """A connection to a server of this machine, which is left with the block. One with a window takes about so much."""
+async def linked(
+    port: int | None, *, window_bytes: int | None = None, address: str = "127.0.0.1"
+) -> AsyncIterator[Link]:
+    """A connection to a server of this machine, which is left with the block. One with a window takes about so much.
+
+    `address` is where it comes from: 127.0.0.2 and so on are others of this machine.
+    """
     end = socket.socket()
+    end.bind((address, 0))
     if window_bytes is not None:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
     end.setblocking(False)

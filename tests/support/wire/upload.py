@@ -21,14 +21,17 @@ START_BYTES = 128 << 10
 DROP_BYTES = 2 << 10
 
 
-def connect(url: str, *, patience: float = REPLY_SECONDS, window_bytes: int | None = None) -> socket.socket:
-    """A connection to a server. One with a window takes about so much of what nobody reads."""
+def connect(
+    url: str, *, patience: float = REPLY_SECONDS, window_bytes: int | None = None, client: str = "127.0.0.1"
+) -> socket.socket:
+    """A connection from the address `client`. One with a window takes about so much of what nobody reads."""
     address = urlsplit(url)
     with ExitStack() as stack:
         link = stack.enter_context(socket.socket())
         link.settimeout(patience)
         if window_bytes is not None:
             link.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, window_bytes)
+        link.bind((client, 0))
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         link.connect((address.hostname, address.port))
         stack.pop_all()
@@ -54,6 +57,7 @@ class Upload:
         content_type: str = FORM_TYPE,
         patience: float = REPLY_SECONDS,
         window_bytes: int | None = None,
+        client: str = "127.0.0.1",
     ) -> None:
         self.server = server
         self._body = memoryview(body)
@@ -62,7 +66,8 @@ class Upload:
         self._reply: http.client.HTTPResponse | None = None
         head = request_head(method, target, len(body), content_type=content_type, host=urlsplit(server.url).netloc)
         with ExitStack() as stack:
-            self._socket = stack.enter_context(connect(server.url, patience=patience, window_bytes=window_bytes))
+            link = connect(server.url, patience=patience, window_bytes=window_bytes, client=client)
+            self._socket = stack.enter_context(link)
             self._socket.sendall(head)
             stack.pop_all()
 
