@@ -31,6 +31,7 @@ from streamsrv.jobs.job import JobKind
 from streamsrv.jobs.runner import Runner
 from streamsrv.media.child import end_strays
 from streamsrv.media.tools import FfmpegTools
+from streamsrv.storage.ballast import Ballast
 from streamsrv.web.clients import Proxies, bound_forwarded
 from streamsrv.web.cors import allow_origins
 from streamsrv.web.events import bound_events
@@ -133,6 +134,7 @@ def _runner(house: House, works: Mapping[JobKind, Work]) -> Runner:
         lease_seconds=config.jobs.lease_seconds,
         retention_days=config.jobs.retention_days,
         clock=SureClock().now,
+        relief=Ballast(config.server.data_dir.resolve()),
     )
 
 

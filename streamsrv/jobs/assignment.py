@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from streamsrv.jobs.job import Job, JobStatus, Lease, LeaseLost, Segment
 from streamsrv.jobs.store import JobStore
@@ -49,6 +49,25 @@ class Assignment:
                 raise LeaseLost
             self.job = job
         return self.job
+
+
+class Relief(Protocol):
+    """Space that is kept for what must be recorded on a full disk, so that a job can end and its files can go."""
+
+    async def keep(self) -> None: ...
+
+    async def drop(self) -> None: ...
+
+
+class _NoRelief:
+    async def keep(self) -> None:
+        pass
+
+    async def drop(self) -> None:
+        pass
+
+
+NO_RELIEF: Relief = _NoRelief()
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from functools import partial
 
 import structlog
 
-from streamsrv.errors import InternalError, Problem
-from streamsrv.jobs.assignment import Assignment, Stand, Work
+from streamsrv.errors import DiskFull, InternalError, Problem
+from streamsrv.jobs.assignment import NO_RELIEF, Assignment, Relief, Stand, Work
 from streamsrv.jobs.job import Job, JobStatus, Lease, LeaseLost
 from streamsrv.jobs.store import JobStore
 
@@ -26,12 +26,20 @@ class Attempt:
     """Runs the work under watch: the lease is renewed, and a cancellation or a lost lease ends the work at once."""
 
     def __init__(
-        self, store: JobStore, lease: Lease, work: Work, *, lease_seconds: float, aside: Stand = nullcontext
+        self,
+        store: JobStore,
+        lease: Lease,
+        work: Work,
+        *,
+        lease_seconds: float,
+        aside: Stand = nullcontext,
+        relief: Relief = NO_RELIEF,
     ) -> None:
         self._store = store
         self._lease = lease
         self._work = work
         self._aside = aside
+        self._relief = relief
         self._renew_seconds = lease_seconds / 3
 
     async def run(self) -> None:
@@ -130,6 +138,8 @@ class Attempt:
                 return
             except Problem as problem:
                 log.warning("job_end_not_recorded", reason=problem.detail)
+                if isinstance(problem, DiskFull):
+                    await self._relief.drop()  # its own files may fill the disk, and go once it has ended
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
                 # E.g. a result that JSON can't hold.

@@ -13,7 +13,7 @@ import structlog
 
 from streamsrv.errors import DiskFull, Problem
 from streamsrv.jobs.aside import Aside
-from streamsrv.jobs.assignment import Work
+from streamsrv.jobs.assignment import NO_RELIEF, Relief, Work
 from streamsrv.jobs.attempt import RETRY_SECONDS, Attempt
 from streamsrv.jobs.job import Job, JobKind, Lease, Priority
 from streamsrv.jobs.retention import Retention
@@ -29,6 +29,7 @@ class Runner:
     """Works on `slots` accepted jobs at a time, and besides on `upload_slots` jobs whose upload is still arriving.
 
     Kinds of work that have slots of their own don't count among them. Jobs are old by `clock`, which may not be sure.
+    On a full disk what makes room may use the `relief`.
 
     `async with` settles what a former server left and starts; at the end the running jobs go back to wait, uncounted.
     """
@@ -43,6 +44,7 @@ class Runner:
         lease_seconds: float,
         retention_days: float,
         clock: Callable[[], float | None] = time.time,
+        relief: Relief = NO_RELIEF,
     ) -> None:
         self._store = store
         self._works = works
@@ -51,6 +53,7 @@ class Runner:
         self._lease_seconds = lease_seconds
         self._retention = Retention(store, works, days=retention_days, is_running=self._is_running)
         self._clock = clock
+        self._relief = relief
         self._running: dict[asyncio.Task[None], Job] = {}
         self._uploading: dict[asyncio.Task[None], str] = {}
         self._refused: dict[str, str] = {}
@@ -174,7 +177,9 @@ class Runner:
         with structlog.contextvars.bound_contextvars(job_id=job.id):
             try:
                 aside = self._asides[job.kind].stand if job.kind in self._asides else nullcontext
-                await Attempt(self._store, lease, work, lease_seconds=self._lease_seconds, aside=aside).run()
+                seconds = self._lease_seconds
+                attempt = Attempt(self._store, lease, work, lease_seconds=seconds, aside=aside, relief=self._relief)
+                await attempt.run()
                 if await self._store.get(job.id) is None:
                     await self._retention.discard(job)  # its row went while the work was being stopped
             except Exception:
@@ -201,6 +206,14 @@ class Runner:
                     await self._files_left.wait()
 
     async def _settle(self) -> None:
+        try:
+            await self._settle_jobs()
+        except DiskFull:
+            await self._relief.drop()
+            raise
+        await self._relief.keep()
+
+    async def _settle_jobs(self) -> None:
         for job_id, error in list(self._refused.items()):
             await self._store.refuse(job_id, error)
             del self._refused[job_id]
