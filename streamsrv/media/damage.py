@@ -21,6 +21,7 @@ from streamsrv.media.clock import longest_hole, restarts
 from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import CORRUPT, UNDECODED, Outcome
 from streamsrv.media.ffprobe import frames_arguments
+from streamsrv.media.fragments import read_fragments
 from streamsrv.media.inputs import AUDIO_DECODERS
 from streamsrv.media.memory import probe_memory
 from streamsrv.media.ogg import count_pages
@@ -130,6 +131,8 @@ def _look_at_places(
         return _lost_pages(examined, outcome, declared, end_seconds)
     if examined.format_name == "aac":
         return _lost_frames(examined.path, outcome, end_seconds)
+    if examined.format_name.startswith("mov"):
+        return _lost_fragments(examined, outcome, end_seconds)
     return NO_DAMAGE
 
 
@@ -170,6 +173,16 @@ def _lost_frames(path: Path, outcome: Outcome, end_seconds: float | None) -> Dam
             if end_seconds is None or place * byte_seconds < end_seconds
         )
     return Damage(lost * byte_seconds, frame_seconds)
+
+
+def _lost_fragments(examined: Examined, outcome: Outcome, end_seconds: float | None) -> Damage:
+    found = read_fragments(examined.path, examined.track, end_seconds)
+    if found is None:
+        return NO_DAMAGE
+    wanted = min(found.there + found.missing, math.inf if end_seconds is None else end_seconds)
+    # ffmpeg ends at a damaged one, as if that were the end.
+    behind = wanted - outcome.heard_seconds if outcome.heard_seconds else 0.0
+    return Damage(max(found.missing, behind if behind > _LONGER_SECONDS else 0.0))
 
 
 class FrameWalk:

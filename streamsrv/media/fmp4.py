@@ -13,7 +13,7 @@ def count_samples(data: bytes) -> tuple[int, int]:
     top = list(boxes(data))
     media_bytes = sum(len(body) for kind, body in top if kind == b"mdat")
     fragments = [inner for kind, body in top if kind == b"moof" for name, inner in boxes(body) if name == b"traf"]
-    counted = [_read_fragment(fragment) for fragment in fragments]
+    counted = [read_fragment(fragment) for fragment in fragments]
     packets, duration, indexed_bytes = (sum(row[column] for row in counted) for column in range(3))
     if packets == 0 or media_bytes < indexed_bytes:
         raise BrokenSegment("no sound, or less than its index says")
@@ -48,12 +48,17 @@ def boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
         offset += size
 
 
-def _read_fragment(traf: bytes) -> tuple[int, int, int]:
-    """Packets, duration and bytes of one track fragment: `tfhd` holds the defaults that `trun` may override."""
-    default_duration = default_size = packets = duration = size = 0
+def read_fragment(traf: bytes, track_duration: int = 0) -> tuple[int, int, int]:
+    """Packets, duration and bytes of one track fragment: `tfhd` holds the defaults that `trun` may override.
+
+    `track_duration`: what the track's `trex` says of a sample where `tfhd` says nothing. Raises BrokenSegment.
+    """
+    default_size = packets = duration = size = 0
+    default_duration = track_duration
     for kind, body in boxes(traf):
         if kind == b"tfhd":
             default_duration, default_size = _fragment_defaults(body)
+            default_duration = default_duration or track_duration
         elif kind == b"trun":
             counted = _read_run(body, default_duration, default_size)
             packets, duration, size = packets + counted[0], duration + counted[1], size + counted[2]

@@ -65,6 +65,16 @@ def without_page(data: bytes) -> bytes:
     return b"".join(whole)
 
 
+def without_fragment(data: bytes) -> bytes:
+    start = data.index(b"moof", len(data) // 2)
+    return data[: start - 4] + data[data.index(b"moof", start + 4) - 4 :]
+
+
+def over_a_fragment(data: bytes) -> bytes:
+    start = data.index(b"moof", len(data) // 2)
+    return data[: start - 4] + bytes(40) + data[start + 36 :]
+
+
 def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -75,6 +85,7 @@ def tag_within_a_frame(data: bytes) -> bytes:
 
 
 MP3 = "-c:a libmp3lame -b:a 128k"
+FRAGMENTS = "-c:a aac -b:a 128k -movflags empty_moov+default_base_moof -frag_duration 1000000"
 SPOILT = {
     "a hole in an MP3": Spoilt("hole.mp3", MP3, hole(2500), 0.1, 0.3),
     "a hole in an MP3 without a header": Spoilt("plain.mp3", f"{MP3} -write_xing 0", hole(2500), 0.1, 0.3),
@@ -88,8 +99,11 @@ SPOILT = {
     "a page that is lost": Spoilt("lost.ogg", "-c:a libvorbis", without_page, 0.3, 1.5),
     "a page that is damaged": Spoilt("page.opus", "-c:a libopus", hole(1), 0.3, 1.5),
     "a hole in a transport stream": Spoilt("hole.ts", "-c:a aac -b:a 128k", hole(2500), 0.1, 0.4),
+    "a fragment that is lost": Spoilt("fragment.mp4", FRAGMENTS, without_fragment, 0.9, 1.2),
+    "a fragment that is damaged": Spoilt("fragment.m4a", FRAGMENTS, over_a_fragment, 2.0, 4.1),
     "a hole in a WMA": Spoilt("hole.wma", "-c:a wmav2", hole(2500), 0.1, 0.5),
     "two FLACs, joined": Spoilt("joined.flac", "", lambda data: data * 2, 0.05, 1.0),
+    "two MP4s of fragments, joined": Spoilt("joined.mp4", FRAGMENTS, lambda data: data * 2, 0.9, 1.2),
     "half a FLAC": Spoilt("half.flac", "", half, 3.9, 4.2, "ends in the middle"),
     "half an MP3": Spoilt("half.mp3", MP3, half, 3.9, 4.2, "ends in the middle"),
     "half a WebM": Spoilt("half.webm", "-c:a libopus", half, 2.0, 6.0, "ends in the middle"),
@@ -165,6 +179,7 @@ HARMLESS: Mapping[str, tuple[str, str, Spoil]] = {
     "an MP3 from within a frame on": ("within.mp3", f"{MP3} -write_xing 0", lambda data: data[len(data) // 2 + 99 :]),
     "AAC from within a frame on": ("within.aac", "-c:a aac", lambda data: data[len(data) // 2 + 99 :]),
     "a transport stream cut anywhere": ("cut.ts", "-c:a aac", lambda data: data[20_099:-3_033]),
+    "an MP4 of fragments": ("whole.mp4", FRAGMENTS, lambda data: data),
     "two streams of Ogg, joined": ("joined.opus", "-c:a libopus", lambda data: data * 2),
 }
 

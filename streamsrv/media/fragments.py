@@ -1,0 +1,146 @@
+"""Fragments of an MP4 that aren't there. ffmpeg goes on at the next one, or ends at a damaged one, without a word."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from streamsrv.media.fmp4 import boxes, read_fragment
+from streamsrv.media.forward import ForwardReader
+from streamsrv.media.mpegts import BrokenSegment
+
+_HEAD_BYTES, _LARGE_HEAD_BYTES = 8, 16
+# A box with an index of fragments begins with one that has its number (ISO/IEC 14496-12, section 8.8.5).
+_FRAGMENT, _FRAGMENT_BYTES = re.compile(rb"....moof\0\0\0\x10mfhd", re.DOTALL), 16
+_NAME = re.compile(rb"[ -~\xa9]{4}")
+# Recordings of days have no more of them, nor larger indices.
+_MOST_BOXES = 1_000_000
+_MOST_INDEX_BYTES = 4 << 20
+# Stamps are rounded, and what lies between is filled by the rule of time beyond that only.
+_HOLE_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Fragments:
+    """A track of a fragmented file: seconds `there`, by its own index, and seconds that are missing between them."""
+
+    there: float
+    missing: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Track:
+    number: int
+    scale: int
+    sample_duration: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Fragment:
+    """`number` of all fragments of the file; when it begins, and how long it is, in seconds."""
+
+    number: int
+    begin: float | None
+    seconds: float
+
+
+def read_fragments(path: Path, track: int = 0, end_seconds: float | None = None) -> Fragments | None:
+    """What a file says of the audio track of that number; None where it has no fragments. Blocks.
+
+    What is missing behind `end_seconds` doesn't count.
+    """
+    with path.open("rb") as file:
+        numbers: list[int] = []
+        found = list(_fragments_of(ForwardReader(file), track, numbers))
+    if not found:
+        return None
+    # Some count every other number, and some only those of this track.
+    steps = Counter(later - earlier for earlier, later in pairwise(numbers) if later > earlier)
+    usual = steps.most_common(1)[0][0] if steps else 1
+    skipped = {later for earlier, later in pairwise(numbers) if later - earlier > usual}
+    there, missing = found[0].seconds, 0.0
+    for before, fragment in pairwise(found):
+        if fragment.begin is not None and before.begin is not None:
+            hole = fragment.begin - before.begin - before.seconds
+            is_wanted = end_seconds is None or there + missing < end_seconds
+            # Between them may lie fragments of other tracks, one of which is the one behind the leap.
+            has_leap = any(before.number < number <= fragment.number for number in skipped)
+            missing += hole if hole > _HOLE_SECONDS and has_leap and is_wanted else 0.0
+        there += fragment.seconds
+    return Fragments(there, missing)
+
+
+def _fragments_of(data: ForwardReader, track: int, numbers: list[int]) -> Iterator[_Fragment]:
+    """Those of the track; notes the numbers of all."""
+    chosen: _Track | None = None
+    for kind, place, size in _top_boxes(data):
+        if kind not in (b"moov", b"moof") or size > _MOST_INDEX_BYTES:
+            continue
+        body = data.read(place, size)
+        try:
+            if kind == b"moov":
+                chosen = chosen or _read_track(body, track)
+            elif chosen is not None:
+                number, fragment = _read_fragment(body, chosen)
+                numbers.append(number)
+                yield from fragment
+        except (BrokenSegment, ZeroDivisionError):
+            continue
+
+
+def _top_boxes(data: ForwardReader) -> Iterator[tuple[bytes, int, int]]:
+    """The file's boxes: name, place and size of the content. Behind damage it goes on at the next fragment."""
+    place = 0
+    for _ in range(_MOST_BOXES):
+        head = data.read(place, _LARGE_HEAD_BYTES)
+        if len(head) < _HEAD_BYTES:
+            return
+        size, header = int.from_bytes(head[:4]), _HEAD_BYTES
+        if size == 1:
+            size, header = int.from_bytes(head[8:16]), _LARGE_HEAD_BYTES
+        if size < header or not _NAME.fullmatch(head[4:8]):
+            place = data.find(_FRAGMENT, place + 1, _FRAGMENT_BYTES)
+            if place < 0:
+                return
+            continue
+        yield head[4:8], place + header, size - header
+        place += size
+
+
+def _read_track(moov: bytes, track: int) -> _Track | None:
+    """The audio track of that number, counted from 0."""
+    tracks = [dict(boxes(body)) for kind, body in boxes(moov) if kind == b"trak"]
+    sounds = [each for each in tracks if _handler(each) == b"soun"]
+    if track >= len(sounds):
+        return None
+    head, media = sounds[track].get(b"tkhd", b""), dict(boxes(sounds[track][b"mdia"])).get(b"mdhd", b"")
+    # With version 1 two dates before them take eight bytes each.
+    number = int.from_bytes(head[20:24] if head[:1] == b"\1" else head[12:16])
+    scale = int.from_bytes(media[20:24] if media[:1] == b"\1" else media[12:16])
+    defaults = [body for kind, body in boxes(dict(boxes(moov)).get(b"mvex", b"")) if kind == b"trex"]
+    durations = [int.from_bytes(trex[12:16]) for trex in defaults if int.from_bytes(trex[4:8]) == number]
+    return _Track(number, scale, durations[0] if durations else 0)
+
+
+def _handler(track: dict[bytes, bytes]) -> bytes:
+    return dict(boxes(track.get(b"mdia", b""))).get(b"hdlr", b"")[8:12]
+
+
+def _read_fragment(moof: bytes, track: _Track) -> tuple[int, list[_Fragment]]:
+    """The number of a fragment of the file, and what it has of the track."""
+    number, found = 0, []
+    for kind, body in boxes(moof):
+        if kind == b"mfhd":
+            number = int.from_bytes(body[4:8])
+        elif kind == b"traf":
+            inner = dict(boxes(body))
+            if int.from_bytes(inner.get(b"tfhd", b"")[4:8]) == track.number:
+                _, duration, _ = read_fragment(body, track.sample_duration)
+                found.append(_Fragment(number, _begin(inner.get(b"tfdt", b""), track.scale), duration / track.scale))
+    return number, found
+
+
+def _begin(tfdt: bytes, scale: int) -> float | None:
+    return int.from_bytes(tfdt[4:12] if tfdt[:1] == b"\1" else tfdt[4:8]) / scale if tfdt else None
