@@ -134,11 +134,13 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take in all requests that are whole, up to the first malformed byte."""
+        # By how it stands now: behind the last bytes of a body, which may be these, nothing of a head has come yet.
+        is_between = self._arriving.is_eof() and not self._request_in_progress and not self._messages
         before = self._request_count
         self._take_in(data)
         if self._request_count > before:
             self._head_since, self._head_bytes = None, 0
-        elif data and self._arriving.is_eof() and not self._request_in_progress and not self._messages:
+        elif data and is_between:
             self._head_since = self._head_since or self._loop.time()
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:

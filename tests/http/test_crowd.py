@@ -1,6 +1,7 @@
 """Too many connections, and connections on which nothing happens: who goes, who stays, and what they are told."""
 
 import asyncio
+import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -36,9 +37,13 @@ class House:
         bound_events(self.app, most)
         routes = {"/": self._answer, "/late": self._wait, "/large": self._send_much, "/events": self._send_events}
         self.app.add_routes([web.get(path, handler) for path, handler in routes.items()])
+        self.app.add_routes([web.post("/sent", self._take)])
 
     async def _answer(self, _request: web.Request) -> web.Response:
         return web.Response(text="here")
+
+    async def _take(self, request: web.Request) -> web.Response:
+        return web.Response(text=f"{len(await request.read())} bytes")
 
     async def _wait(self, _request: web.Request) -> web.Response:
         self.late += 1
@@ -102,6 +107,30 @@ async def test_a_head_has_a_size() -> None:
         for number in range(20):
             await link.write(b"X-%d: %b\r\n" % (number, b"x" * 8000))
         assert b" 431 " in await link.rest()
+
+
+async def test_a_body_is_no_head() -> None:
+    """However large it is, and though all of it comes before its request's handler has begun."""
+    house, large = House(), bytes(200_000)
+    bounds = Bounds()
+    runner = Runner(house.app, crowd=Crowd(bounds), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    assert runner.server is not None
+    try:
+        _, connection = await asyncio.get_running_loop().connect_accepted_socket(runner.server, theirs)
+        for _ in range(2):
+            await asyncio.sleep(0.01)
+            connection.data_received(b"POST /sent HTTP/1.1\r\nHost: localhost\r\nContent-Length: 200000\r\n\r\n")
+            await asyncio.sleep(0)  # it is taken off the queue, and its handler is about to begin
+            connection.data_received(large)
+            reply = await asyncio.get_running_loop().sock_recv(ours, 1 << 16)
+            assert reply.startswith(b"HTTP/1.1 200 ")
+            assert reply.endswith(b"200000 bytes")
+    finally:
+        ours.close()
+        await runner.cleanup()
 
 
 async def test_the_oldest_idle_connection_goes_for_a_new_one() -> None:
