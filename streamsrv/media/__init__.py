@@ -11,5 +11,6 @@ supervised `child` with its `feed` (`decoder` gives its samples, `blocking` runs
 machine. `mpegts` and `fmp4` count what a finished segment really holds, `checks` decides whether the result is whole,
 `playlist` writes it down for players.
 Where sound is missing in the middle, `damage` finds how much by a second look: by what ffprobe decodes, or by walking
-`forward` through the pages of `ogg`, the frames of `adts`, past `tags`, and the `fragments` of an MP4. `loss` says whether that may be.
+`forward` through the pages of `ogg`, the frames of `adts`, past `tags`, and the `fragments` of an MP4. `loss` says
+whether that may be.
 """

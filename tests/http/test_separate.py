@@ -278,6 +278,7 @@ async def test_only_so_many_songs_are_taken_in_at_once(start: Start, repo: Path,
     await eventually(is_taken_in, seconds=GONE_SECONDS)
 
 
+@pytest.mark.thorough
 async def test_the_same_bytes_of_another_kind_are_another_song(start: Start, repo: Path) -> None:
     """Where only a file's name tells what its bytes are, its result is that of the name's kind."""
     client = await start(separate={"model_repo": str(repo), "model": "tiny"})

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from streamsrv.errors import BadParameter
 from streamsrv.jobs.job import Job, JobKind, JobStatus, Priority
+from streamsrv.media.raw import raw_kind
 from streamsrv.separate.schema import (
     FORM_FIELDS,
     Recipe,
@@ -123,6 +124,12 @@ def test_results_are_told_apart(one: Recipe, other: Recipe, song: str, another: 
     """Two requests have one result if all that it depends on is the same, and only then."""
     same = one.fingerprint(song) == other.fingerprint(another)
     assert same == ((one, song) == (other, another))
+
+
+def test_bytes_of_two_kinds_are_two_songs() -> None:
+    """Where only a file's name told what they are, a result is that of the name's kind."""
+    kinds = [None, *(raw_kind(name) for name in ("a.al", "a.ul", "a.sln", "a.sln16"))]
+    assert len({DEFAULTS.fingerprint(SONG, kind) for kind in kinds}) == len(kinds)
 
 
 def test_a_recipe_is_kept_with_its_job() -> None:
