@@ -319,6 +319,30 @@ async def test_exactly_one_of_many_claimers_gets_a_job(new_store):
     assert len({lease.token for lease in leases if lease is not None}) == 10
 
 
+async def test_fifty_writers_and_readers_at_once(new_store):
+    """Two stores on the same data: nobody is refused, nothing is lost, and who reads sees whole changes only."""
+    count, rounds = 50, 4
+    async with new_store() as one, new_store() as other:
+        leases = {}
+        for number in range(count):
+            leases[number] = await claim(one, f"job-{number}")
+
+        async def write(number: int) -> None:
+            store = (one, other)[number % 2]
+            for turn in range(rounds):
+                pair = [make_segment(2 * turn + each) for each in (0, 1)]
+                await store.add_segments(leases[number], pair, progress=10.0 * turn)
+
+        async def read(number: int) -> None:
+            store = (other, one)[number % 2]
+            for _ in range(rounds):
+                assert len(await store.segments(f"job-{number}")) % 2 == 0
+
+        await asyncio.gather(*(work(number) for number in range(count) for work in (write, read)))
+        for number in range(count):
+            assert len(await one.segments(f"job-{number}")) == 2 * rounds
+
+
 async def test_urgent_goes_first_then_the_oldest(store, clock):
     """Within a short time priority decides, and within a priority the moment of acceptance."""
     for job_id, priority in {"n1": 1, "b1": 2, "n2": 1, "u1": 0}.items():
