@@ -30,7 +30,7 @@ from streamsrv.media.tags import tag_bytes_at
 from streamsrv.media.tools import FfmpegTools
 
 # Streams of frames without a container, whose times only count the frames: what is missing shows in their places.
-_FRAMED = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac")
+_FRAMED = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac", "truehd", "mlp")
 _AAC_SAMPLES = 1024
 _MOST_GAPS = 10_000
 _LONGER_SECONDS = 0.5
@@ -181,7 +181,7 @@ def _lost_fragments(examined: Examined, outcome: Outcome, end_seconds: float | N
         return NO_DAMAGE
     wanted = min(found.there + found.missing, math.inf if end_seconds is None else end_seconds)
     # ffmpeg ends at a damaged one, as if that were the end.
-    behind = wanted - outcome.heard_seconds if outcome.heard_seconds else 0.0
+    behind = wanted - outcome.heard_seconds if found.there and outcome.heard_seconds else 0.0
     return Damage(max(found.missing, behind if behind > _LONGER_SECONDS else 0.0))
 
 

@@ -1,8 +1,12 @@
-"""Fragments of an MP4 that aren't there. ffmpeg goes on at the next one, or ends at a damaged one, without a word."""
+"""Sound of an MP4 that ffmpeg passes over without a word: fragments that aren't there, and recordings that were joined.
+
+It goes on behind a fragment that is missing, ends at a damaged one, and of two files in one it plays the first.
+"""
 
 import re
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -24,7 +28,7 @@ _HOLE_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Fragments:
-    """A track of a fragmented file: seconds `there`, by its own index, and seconds that are missing between them."""
+    """A track: seconds `there` in fragments, by the file's own index, and seconds that are missing or aren't played."""
 
     there: float
     missing: float
@@ -35,6 +39,7 @@ class _Track:
     number: int
     scale: int
     sample_duration: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,16 @@ class _Fragment:
 
 
 def read_fragments(path: Path, track: int = 0, end_seconds: float | None = None) -> Fragments | None:
-    """What a file says of the audio track of that number; None where it has no fragments. Blocks.
+    """What a file says of the audio track of that number; None where that is plain. Blocks.
 
     What is missing behind `end_seconds` doesn't count.
     """
+    index = _Index(track)
     with path.open("rb") as file:
-        numbers: list[int] = []
-        found = list(_fragments_of(ForwardReader(file), track, numbers))
+        index.read(ForwardReader(file))
+    found, numbers = index.found, index.numbers
     if not found:
-        return None
+        return Fragments(0.0, index.joined_seconds) if index.joined_seconds and end_seconds is None else None
     # Some count every other number, and some only those of this track.
     steps = Counter(later - earlier for earlier, later in pairwise(numbers) if later > earlier)
     usual = steps.most_common(1)[0][0] if steps else 1
@@ -72,22 +78,31 @@ def read_fragments(path: Path, track: int = 0, end_seconds: float | None = None)
     return Fragments(there, missing)
 
 
-def _fragments_of(data: ForwardReader, track: int, numbers: list[int]) -> Iterator[_Fragment]:
-    """Those of the track; notes the numbers of all."""
-    chosen: _Track | None = None
-    for kind, place, size in _top_boxes(data):
-        if kind not in (b"moov", b"moof") or size > _MOST_INDEX_BYTES:
-            continue
-        body = data.read(place, size)
-        try:
-            if kind == b"moov":
-                chosen = chosen or _read_track(body, track)
-            elif chosen is not None:
-                number, fragment = _read_fragment(body, chosen)
-                numbers.append(number)
-                yield from fragment
-        except (BrokenSegment, ZeroDivisionError):
-            continue
+class _Index:
+    """What was read of a file for one of its tracks: its fragments, and the numbers of all fragments of the file."""
+
+    def __init__(self, track: int) -> None:
+        self.found: list[_Fragment] = []
+        self.numbers: list[int] = []
+        self.joined_seconds = 0.0
+        self._wanted = track
+        self._track: _Track | None = None
+
+    def read(self, data: ForwardReader) -> None:
+        for kind, place, size in _top_boxes(data):
+            if kind in (b"moov", b"moof") and size <= _MOST_INDEX_BYTES:
+                with suppress(BrokenSegment, ZeroDivisionError):
+                    self._take(kind, data.read(place, size))
+
+    def _take(self, kind: bytes, body: bytes) -> None:
+        if kind == b"moov":
+            track = _read_track(body, self._wanted)
+            self.joined_seconds += track.seconds if track is not None and self._track is not None else 0.0
+            self._track = self._track or track
+        elif self._track is not None:
+            number, fragments = _read_fragment(body, self._track)
+            self.numbers.append(number)
+            self.found += fragments
 
 
 def _top_boxes(data: ForwardReader) -> Iterator[tuple[bytes, int, int]]:
@@ -116,12 +131,14 @@ def _read_track(moov: bytes, track: int) -> _Track | None:
     if track >= len(sounds):
         return None
     head, media = sounds[track].get(b"tkhd", b""), dict(boxes(sounds[track][b"mdia"])).get(b"mdhd", b"")
-    # With version 1 two dates before them take eight bytes each.
+    # With version 1 two dates before them take eight bytes each, and the duration does.
+    is_long = media[:1] == b"\1"
     number = int.from_bytes(head[20:24] if head[:1] == b"\1" else head[12:16])
-    scale = int.from_bytes(media[20:24] if media[:1] == b"\1" else media[12:16])
+    scale = int.from_bytes(media[20:24] if is_long else media[12:16])
+    duration = int.from_bytes(media[24:32] if is_long else media[16:20])
     defaults = [body for kind, body in boxes(dict(boxes(moov)).get(b"mvex", b"")) if kind == b"trex"]
     durations = [int.from_bytes(trex[12:16]) for trex in defaults if int.from_bytes(trex[4:8]) == number]
-    return _Track(number, scale, durations[0] if durations else 0)
+    return _Track(number, scale, durations[0] if durations else 0, duration / scale)
 
 
 def _handler(track: dict[bytes, bytes]) -> bytes:

@@ -16,8 +16,8 @@ def box(name: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I4s", 8 + len(body), name) + body
 
 
-def track(number: int, handler: bytes, scale: int = SCALE) -> bytes:
-    media = box(b"mdia", box(b"mdhd", struct.pack(">IIIII", 0, 0, 0, scale, 0)), box(b"hdlr", bytes(8), handler))
+def track(number: int, handler: bytes, scale: int = SCALE, duration: int = 0) -> bytes:
+    media = box(b"mdia", box(b"mdhd", struct.pack(">IIIII", 0, 0, 0, scale, duration)), box(b"hdlr", bytes(8), handler))
     return box(b"trak", box(b"tkhd", struct.pack(">IIII", 7, 0, 0, number)), media)
 
 
@@ -78,6 +78,17 @@ def test_an_index_that_makes_no_sense_says_nothing(data: bytes, tmp_path: Path) 
     path = tmp_path / "file.mp4"
     path.write_bytes(data)
     assert read_fragments(path) is None
+
+
+def test_a_recording_behind_the_first_one_is_missing(tmp_path: Path) -> None:
+    """Of two files in one only the first is played; where only a part of that is wanted nothing is missing."""
+    path = tmp_path / "file.m4a"
+    whole = box(b"ftyp", b"M4A ") + box(b"moov", track(1, b"soun", duration=4 * SCALE)) + box(b"mdat", bytes(50))
+    path.write_bytes(whole)
+    assert read_fragments(path) is None
+    path.write_bytes(whole * 3)
+    assert read_fragments(path) == Fragments(0, 8)
+    assert read_fragments(path, end_seconds=2.0) is None
 
 
 def test_each_track_has_its_own(tmp_path: Path) -> None:
