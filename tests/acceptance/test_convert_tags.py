@@ -241,6 +241,7 @@ def test_tags_travel_to_the_other_formats(server: Server, tmp_path: Path) -> Non
     assert {name: tags for name, tags in found.items() if tags != TAGS} == {}
 
 
+@pytest.mark.thorough
 def test_what_a_film_notes_stays_there(server: Server, tmp_path: Path) -> None:
     """The name of a track isn't the name of the song, and statistics of an old file aren't facts of the new one."""
     notes = {
@@ -289,7 +290,7 @@ def test_a_cover_travels(server: Server, tmp_path: Path, suffix: str, kind: str)
     assert {tags_of(path)["title"] for path in made.values()} == {"With a cover"}
 
 
-@pytest.mark.parametrize("suffix", ["flac", *thoroughly("mp3", "m4a")])
+@pytest.mark.parametrize("suffix", thoroughly("flac", "mp3", "m4a"))
 def test_a_large_cover_arrives_in_pieces(server: Server, tmp_path: Path, suffix: str) -> None:
     """A cover of several megabytes before the sound is waited for while it arrives, and comes back as it was."""
     cover = picture(tmp_path, "png", size=1300)
@@ -475,6 +476,7 @@ def test_a_wavpack_keeps_its_tags_at_its_end(server: Server, tmp_path: Path) -> 
     assert tags_of(convert_both_ways(server, song, ["flac"])["flac"]) == TAGS
 
 
+@pytest.mark.thorough
 def test_chapters_and_their_track_stay_behind(server: Server, tmp_path: Path) -> None:
     """Chapters don't come along: not as such, not as a track of text, and not as tags."""
     (tmp_path / "chapters.txt").write_text(CHAPTERS)
@@ -487,7 +489,7 @@ def test_chapters_and_their_track_stay_behind(server: Server, tmp_path: Path) ->
             assert (name, tags_of(path)) == (name, {"title": "A story"})
 
 
-@pytest.mark.parametrize("suffix", ["mkv", *thoroughly("mp4", "avi")])
+@pytest.mark.parametrize("suffix", thoroughly("mkv", "mp4", "avi"))
 def test_a_film_gives_its_sound_only(server: Server, tmp_path: Path, suffix: str) -> None:
     """Of a film with a picture, subtitles and a poster nothing but the first track of sound gets into any format."""
     (tmp_path / "words.srt").write_text(SUBTITLES)

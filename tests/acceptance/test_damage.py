@@ -111,7 +111,7 @@ SPOILT = {
     "half a WebM": Spoilt("half.webm", "-c:a libopus", half, 2.0, 6.0, "ends in the middle"),
     "half a WAV of A-law": Spoilt("half.wav", "-c:a pcm_alaw", half, 3.9, 4.1, "ends in the middle"),
 }
-QUICK = ("a hole in an MP3", "a hole in FLAC in Matroska", "a page that is lost", "half a WAV of A-law")
+QUICK = ("a hole in an MP3", "a page that is lost", "a fragment that is lost")
 
 
 def spoilt(folder: Path, case: Spoilt) -> Path:

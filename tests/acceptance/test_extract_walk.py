@@ -167,9 +167,16 @@ def test_a_clip_is_its_one_pass_decode(name: str, walker: Walker, library: Libra
 @pytest.mark.parametrize(
     ("which", "form", "seconds"),
     [
-        *(("one rate", "flac", 7.3), ("one rate", "wav", 30), ("mixed", "flac", 7.3), ("mixed", "wav", 1)),
+        *(("one rate", "flac", 7.3), ("mixed", "wav", 1)),
         *thoroughly(*((which, "flac", seconds) for which in LISTS for seconds in (1, 30))),
-        *thoroughly(("one rate", "wav", 1), ("one rate", "wav", 7.3), ("mixed", "wav", 7.3), ("mixed", "wav", 30)),
+        *thoroughly(
+            ("one rate", "wav", 30),
+            ("mixed", "flac", 7.3),
+            ("one rate", "wav", 1),
+            ("one rate", "wav", 7.3),
+            ("mixed", "wav", 7.3),
+            ("mixed", "wav", 30),
+        ),
     ],
 )
 def test_segments_joined_are_the_reference(
@@ -216,7 +223,7 @@ def test_the_first_clip_decides_rate_and_layout(first: str, walker: Walker, libr
 # --- lossy: within a frame, with the priming that is said, and no seams in the whole
 
 
-@pytest.mark.parametrize("form", ["mp3", "opus", *thoroughly("m4a", "ogg")])
+@pytest.mark.parametrize("form", ["mp3", *thoroughly("opus", "m4a", "ogg")])
 def test_lossy_segments_are_as_long_as_they_say(form: str, walker: Walker, library: Library) -> None:
     """A lossy segment decodes to its duration within a frame, and its priming is what its file holds."""
     for step in walker.walk(library.uris(("flac.mkv", "aac.mp4")), format=form, segment_seconds=1):
@@ -227,7 +234,7 @@ def test_lossy_segments_are_as_long_as_they_say(form: str, walker: Walker, libra
         assert step["priming_samples"] == skipped_samples(path)
 
 
-@pytest.mark.parametrize("form", ["m4a", "ogg", *thoroughly("mp3", "opus")])
+@pytest.mark.parametrize("form", ["m4a", *thoroughly("ogg", "mp3", "opus")])
 def test_a_lossy_whole_has_no_seams(form: str, walker: Walker, library: Library, tmp_path: Path) -> None:
     """The whole lies where the reference does and differs from it as one encode of it differs, at joints, too."""
     names = ("flac.mkv", "hole.mkv", "aac.mp4")

@@ -86,8 +86,8 @@ SONGS: Mapping[str, Song] = {
 CHANNELS = {"mono": 1, "stereo": 2, "5.1": 6, "5.1(side)": 6}
 Case = tuple[str, str]
 ALL: Sequence[Case] = [(name, codec) for name, song in SONGS.items() for codec in song.codecs]
-# Each song in one codec, and each codec made of four songs; `make test-all` tries the rest.
-SOME: Sequence[Case] = spread({name: song.codecs for name, song in SONGS.items()}, in_column=2)
+# Every second song in one codec, and each codec made of some; `make test-all` tries the rest.
+SOME: Sequence[Case] = spread({name: SONGS[name].codecs for name in list(SONGS)[::2]}, in_column=2)
 REST: Sequence[Case] = [case for case in ALL if case not in SOME]
 ORDERS = ("options first", "file first")
 

@@ -11,7 +11,7 @@ from support.sound import FFMPEG
 from support.spread import thoroughly
 from support.ways import pause, ways
 
-TRIED = ("camera.mxf", "s302m.ts", "real.rm", "yamaha.wav", "call.g722")
+TRIED = ("camera.mxf", "real.rm", "call.g722")
 
 
 @pytest.mark.parametrize("name", [*TRIED, *thoroughly(*(name for name in KINDS if name not in TRIED))])

@@ -233,6 +233,7 @@ def model_processes(server: Server) -> set[int]:
     return {pid for pid in server.children() if "torch" in Path(f"/proc/{pid}/maps").read_text()}
 
 
+@pytest.mark.thorough
 def test_a_cancelled_song_may_come_again(server: Server, long_song: Path) -> None:
     """What was cancelled, while it waited or ran, is separated when it is submitted again."""
     for _ in range(2):
@@ -256,6 +257,7 @@ def test_a_running_song_has_no_tracks_yet(server: Server, long_song: Path) -> No
     cancel(server, song)
 
 
+@pytest.mark.thorough
 def test_urgent_songs_overtake(server: Server, another: Path, tmp_path: Path) -> None:
     """Of those that wait a background song goes last, and the queue shows that; an urgent one waits for no other."""
     background, normal = music(tmp_path / "b.wav", seconds=1, seed=101), music(tmp_path / "n.wav", seconds=1, seed=102)
@@ -338,6 +340,7 @@ def test_a_song_is_told_completely(server: Server, song: str, file: Path) -> Non
     assert get_song(server, song, "?model=tiny") == found
 
 
+@pytest.mark.thorough
 def test_a_list_is_turned_page_by_page(server: Server, song: str, tmp_path: Path) -> None:
     """Songs are listed newest first, in pages that join without a gap, and by status; they look as they do alone."""
     names = [music(tmp_path / f"{number}.wav", seconds=0.5, seed=200 + number) for number in range(3)]

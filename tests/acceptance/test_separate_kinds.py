@@ -17,7 +17,7 @@ from support.sound import decode
 from support.spread import thoroughly
 
 RATE = 44100
-TRIED_KINDS, TRIED_RECORDINGS = ("call.g722",), ("a hole in WebM",)
+TRIED_KINDS, TRIED_RECORDINGS = ("real.rm",), ("a hole in WebM",)
 
 
 @pytest.fixture(scope="module")

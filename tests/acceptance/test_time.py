@@ -21,6 +21,7 @@ IN_ORDER = {".webm", ".mka", ".mkv", ".ogg", ".opus"}
 AGAIN = {
     *("a clock that is fast", "late in Matroska", "joined programme streams", "a hole in MP4", "Windows Media"),
     *("joined with a short pause", "chained Ogg", "late in a transport stream"),
+    *("jitter", "late in MP4"),
 }
 
 

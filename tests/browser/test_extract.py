@@ -342,6 +342,7 @@ async def test_segments_are_asked_for_one_at_a_time(visit, film, unique: str) ->
     assert len(most) == 8
 
 
+@pytest.mark.thorough
 async def test_segments_joined_are_the_whole(visit, film, tmp_path: Path, unique: str) -> None:
     """The last few segments are shown, all on demand; downloaded and joined they are the whole, sample for sample."""
     await choose(visit, "segment_seconds", "5")
@@ -468,6 +469,7 @@ async def test_progress_comes_by_events(visit, film, unique: str) -> None:
     await visit.state(unique, "ready", seconds=60)
 
 
+@pytest.mark.thorough
 async def test_another_public_address_is_no_other_origin(visit, film, unique: str) -> None:
     """Where links name the server's public address, the page still plays from its own origin."""
     await add(visit, film(unique, seconds=5))
@@ -489,6 +491,7 @@ async def test_another_public_address_is_no_other_origin(visit, film, unique: st
     assert (await visit.page.evaluate("navigator.clipboard.readText()")).startswith("https://audio.example.org/")
 
 
+@pytest.mark.thorough
 async def test_typing_is_no_command_to_the_player(visit, film, unique: str) -> None:
     """While something plays, letters, spaces and arrows in the field of addresses are text."""
     await add(visit, film(unique, seconds=60))
@@ -563,7 +566,7 @@ async def test_axe_finds_nothing(open_page, film, unique: str, scheme: str) -> N
         assert await visit.violations() == []
 
 
-@pytest.mark.parametrize("width", [360, *thoroughly(768, 1280, 2560)])
+@pytest.mark.parametrize("width", thoroughly(360, 768, 1280, 2560))
 async def test_nothing_is_wider_than_the_window(open_page, film, unique: str, width: int) -> None:
     """From a phone to a wide desk the task never scrolls sideways, with everything open and long names in it."""
     long = f"{unique} {'with a long name ' * 8}"

@@ -176,6 +176,7 @@ async def test_sending_shows_how_far_it_is(visit, song, unique: str) -> None:
     await visit.state(unique, "ready")
 
 
+@pytest.mark.thorough
 async def test_failures_are_sentences(visit, unique: str, tmp_path: Path, song) -> None:
     """What is no sound, and a model that kills its process: each says why in words, and can be tried again."""
     visit.expect_error("status of 4")
@@ -306,7 +307,7 @@ async def test_models_are_offered_in_words(visit) -> None:
     )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), *thoroughly((360, "dark"))])
+@pytest.mark.parametrize(("width", "scheme"), thoroughly((1280, "light"), (360, "dark")))
 async def test_the_task_is_for_everybody(open_page, song, unique: str, width: int, scheme: str) -> None:
     """No violation that axe can find with cards, options and a question, and nothing wider than the window."""
     async with open_page(task="#separate", width=width, color_scheme=scheme, reduced_motion="reduce") as visit:

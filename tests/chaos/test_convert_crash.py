@@ -152,7 +152,7 @@ def test_killed_encoder_is_a_500(
     assert answer.problem["type"] == "/problems/encoder-killed"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, *thoroughly(signal.SIGINT)])
 def test_encoder_that_is_told_to_stop_is_a_500(number: signal.Signals, server: Server, slow_song: Path) -> None:
     """An encoder that somebody tells to stop ends its file properly; that file isn't a reply either."""
     with encoding_the_whole(server, slow_song) as conversion:

@@ -21,6 +21,7 @@ from support.deadline import until
 from support.player import play
 from support.server import Child, Server, free_port, serving
 from support.sound import decode
+from support.spread import thoroughly
 from support.traces.files import assert_clean, assert_gone, digest, leftovers
 from support.traces.log import endings, events
 from support.traces.processes import GONE_SECONDS, assert_no_process, processes_of, segmenters
@@ -201,7 +202,7 @@ class Crowd:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("kills", [KILLS, pytest.param(MANY_KILLS, marks=pytest.mark.thorough)])
+@pytest.mark.parametrize("kills", thoroughly(KILLS, MANY_KILLS))
 def test_kills_at_random_lose_nothing(data_dir: Path, song: Path, kills: int) -> None:
     """Killed at random instants, a server that starts again completes all it accepted and fails the rest."""
     chance = random.Random(2)

@@ -102,7 +102,7 @@ def test_log_on_the_full_disk(small_disk: Path, noise: Path, song: Path) -> None
         assert_works(server, song)
 
 
-@pytest.mark.parametrize("fields", [FLAC, {}], ids=["live", "queued"])
+@pytest.mark.parametrize("fields", [FLAC, *thoroughly({})], ids=["live", "queued"])
 def test_disk_that_fills_during_an_upload(fields: dict[str, str], small_disk: Path, song: Path) -> None:
     """An upload that meets a disk which others filled is refused, and its job ends Failed once that can be written."""
     job_id = new_id()
@@ -129,7 +129,7 @@ def test_start_on_a_full_disk(small_disk: Path, song: Path) -> None:
         assert_plays(server, job_id, song)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["live", "whole"])
+@pytest.mark.parametrize("late", [False, *thoroughly(True)], ids=["live", "whole"])
 def test_conversion_of_what_is_larger_than_the_disk(late: bool, small_disk: Path, song: Path, tmp_path: Path) -> None:
     """A file to convert that doesn't fit is answered by 507 in words, and its bytes go; a smaller one then works."""
     large = tmp_path / "large.wav"
@@ -140,7 +140,7 @@ def test_conversion_of_what_is_larger_than_the_disk(late: bool, small_disk: Path
         assert_converts(server, song)
 
 
-@pytest.mark.parametrize("late", [False, True], ids=["live", "whole"])
+@pytest.mark.parametrize("late", [*thoroughly(False), True], ids=["live", "whole"])
 def test_conversion_to_what_is_larger_than_the_disk(late: bool, small_disk: Path, noise: Path, song: Path) -> None:
     """A result that doesn't fit is answered by 507, in whatever format; no part of it is a reply."""
     with serving(small_disk) as server:

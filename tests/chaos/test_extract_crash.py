@@ -3,7 +3,7 @@
 import hashlib
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,7 @@ import requests
 from support.deadline import until
 from support.server import Server, descendants
 from support.sound import decode, tone
+from support.spread import thoroughly
 from support.traces.files import assert_clean
 from support.traces.log import events
 from support.traces.processes import (
@@ -57,6 +58,7 @@ TRAPS = (
     f"before {STORE}.finish",
     f"after {STORE}.finish",
 )
+FEW_TRAPS = (TRAPS[0], TRAPS[3], TRAPS[7], TRAPS[-1])
 # The same in one segment, which is asked for again each time.
 STEP_TRAPS = (
     "before streamsrv.storage.shelf:Shelf.grow",
@@ -174,12 +176,15 @@ def kept_files(data_dir: Path) -> list[Path]:
     return list((data_dir / "files" / "extracted").glob("*"))
 
 
-def test_an_extraction_survives_kills(data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]) -> None:
+@pytest.mark.parametrize("traps", [FEW_TRAPS, *thoroughly((TRAPS,))], ids=["some", "all"])
+def test_an_extraction_survives_kills(
+    traps: Sequence[str], data_dir: Path, films: list[Path], undisturbed: dict[str, bytes]
+) -> None:
     """Killed at one step after the other it is Completed in the end, with the same bytes; no clip is decoded again.
 
     That of which nobody was told is in the list, and who asks again finds it; that which ended stays as it was.
     """
-    first, *others = TRAPS
+    first, *others = traps
     with extracting(data_dir, films, first) as server:
         with pytest.raises(requests.ConnectionError):
             begin(server, films)
@@ -204,7 +209,7 @@ def test_an_extraction_survives_kills(data_dir: Path, films: list[Path], undistu
         assert_clean(data_dir)
     assert not processes_of(films[0].parent)  # which those that read films are known by
     assert rows(data_dir)[job_id] == row
-    assert (row.failures, row.restarts) == (0, len(TRAPS) - 2)  # it waited at the first one, and was over at the last
+    assert (row.failures, row.restarts) == (0, len(traps) - 2)  # it waited at the first one, and was over at the last
     assert len(kept_files(data_dir)) == 1
 
 

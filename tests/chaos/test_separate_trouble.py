@@ -169,6 +169,7 @@ def cancelled(server: Server, song: str, job: str) -> None:
     remove(server, song)
 
 
+@pytest.mark.thorough
 def test_cancelled_while_loading(studio: Studio, server: Server, song: Path, short: Path) -> None:
     """A song whose model is being loaded ends Cancelled at once; the other worker takes the next song meanwhile."""
     sent = send_song(server, song, model="heavy")
@@ -202,6 +203,7 @@ def test_cancelled_while_separating(studio: Studio, server: Server, short: Path,
     until(lambda: memory_files(server) == 0, seconds=GONE_SECONDS)
 
 
+@pytest.mark.thorough
 def test_cancelled_while_finishing(server: Server, short: Path) -> None:
     """A song that waits for its encoders ends Cancelled at once, even where one of them has stopped for good."""
     sent = send_song(server, short, model="watched")

@@ -14,6 +14,7 @@ from support.deadline import eventually
 from support.models import save_safe, small_model, tiny_repo
 from support.neighbours.canary import Canary
 from support.songs import music
+from support.spread import thoroughly
 from support.wire.link import linked
 from support.wire.messages import request_head
 
@@ -78,10 +79,12 @@ async def test_a_segment_is_found_by_its_own_song(start: Start, repo: Path, tmp_
     ("host", "told"),
     [
         ("8.8.4.77", "http://127.0.0.1:{port}"),
-        ("[2606:4700:dead:beef::1]:80", "http://127.0.0.1:{port}"),
-        ("[::ffff:8.8.4.77]", "http://127.0.0.1:{port}"),
-        ("localhost:{port}", "http://localhost:{port}"),
         ("192.168.7.7:9000", "http://192.168.7.7:9000"),
+        *thoroughly(
+            ("[2606:4700:dead:beef::1]:80", "http://127.0.0.1:{port}"),
+            ("[::ffff:8.8.4.77]", "http://127.0.0.1:{port}"),
+            ("localhost:{port}", "http://localhost:{port}"),
+        ),
     ],
 )
 async def test_a_callback_names_the_server_as_it_is(
