@@ -178,6 +178,7 @@ def test_removed_tracks_leave_no_file(server: Server, another: Path) -> None:
     assert requests.get(f"{server.url}/apiv1/song/{song}", timeout=30).status_code == 404
 
 
+@pytest.mark.thorough
 def test_an_ended_song_goes_with_its_files(server: Server, another: Path) -> None:
     """DELETE of a song that has ended takes its results along, of one model or all, with every file; then it is 404."""
     before = files_of(server)

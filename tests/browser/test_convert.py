@@ -220,6 +220,7 @@ async def test_a_busy_server_is_asked_again(visit, tone, unique: str) -> None:
     await visit.state(unique, "ready")
 
 
+@pytest.mark.thorough
 async def test_tasks_share_the_three_places(visit, tone, unique: str) -> None:
     """Three uploads are in flight at most, whichever task they are for; each task has its own list."""
     gate = Gate()

@@ -157,6 +157,7 @@ async def test_a_track_that_isnt_there_names_those_that_are(visit, film, unique:
     await expect(failed.locator(".pieces")).to_be_hidden()
 
 
+@pytest.mark.thorough
 async def test_a_silent_clip_is_what_was_chosen_for_it(visit, film, unique: str) -> None:
     """A clip without sound says so and what can be done; left out or made silence, the extraction goes through."""
     visit.expect_error("status of 422")
@@ -399,6 +400,7 @@ async def test_a_changed_source_ends_the_walk_in_words(visit, film, unique: str)
     await expect(said).to_contain_text("1 segment, up to 0:05.")
 
 
+@pytest.mark.thorough
 async def test_a_reload_restores_the_list(visit, film, unique: str) -> None:
     """After a reload the extraction is there, can be played, and walked along again on demand; removing it asks."""
     await choose(visit, "segment_seconds", "5")

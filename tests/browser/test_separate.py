@@ -111,6 +111,7 @@ async def test_it_plays_while_it_is_separated(visit, song, unique: str) -> None:
     await expect(page.locator("#mix-state")).to_have_text("")
 
 
+@pytest.mark.thorough
 async def test_what_is_cancelled_stops_playing(visit, song, unique: str) -> None:
     """When a song is cancelled while it plays, the mixer says so, and its card can no longer be played."""
     visit.expect_error("status of 404")

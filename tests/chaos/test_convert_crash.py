@@ -269,6 +269,7 @@ TRAPS = {
 }
 
 
+@pytest.mark.thorough
 def test_kill_9_at_each_border(data_dir: Path, song: Path) -> None:
     """Killed between two steps, the server leaves no more than what the next one removes."""
     for name, trap in TRAPS.items():

@@ -261,7 +261,7 @@ def outlives(child: Child, seconds: float) -> None:
         child.wait(seconds)
 
 
-@pytest.mark.parametrize("late", [True, False], ids=["queued", "live"])
+@pytest.mark.parametrize("late", [True, *thoroughly(False)], ids=["queued", "live"])
 def test_killed_encoder_is_started_again(late: bool, data_dir: Path, long_song: Path) -> None:
     """An encoder that is killed costs an attempt, not the job."""
     job_id = new_id()

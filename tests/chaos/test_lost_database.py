@@ -12,6 +12,7 @@ import pytest
 from support.commands import run
 from support.server import free_port, serving
 from support.sound import tone
+from support.spread import thoroughly
 from support.traces.files import below
 from support.traces.rows import rows
 from support.trouble.starts import given_up
@@ -76,7 +77,7 @@ def make_without_tables(file: Path) -> None:
 LOSSES = [lose, empty, make_new, make_without_tables]
 
 
-@pytest.mark.parametrize("harm", LOSSES, ids=lambda f: f.__name__)
+@pytest.mark.parametrize("harm", [*LOSSES[:2], *thoroughly(*LOSSES[2:])], ids=lambda f: f.__name__)
 def test_what_was_accepted_outlives_its_database(data_dir: Path, harm: Callable[[Path], None]) -> None:
     """Without the jobs' database a server refuses to start, in a line that tells how to go on; nothing is removed, and
     once the database is back all goes on. Doctor says the same."""

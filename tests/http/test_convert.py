@@ -22,6 +22,7 @@ from aiohttp.test_utils import TestClient
 from support.deadline import eventually
 from support.server import descendants
 from support.sound import FFMPEG, decode, loudest_hertz, tone
+from support.spread import thoroughly
 from support.traces.processes import command_of
 from support.wire.link import Link, linked, read
 from support.wire.messages import (
@@ -234,6 +235,7 @@ async def test_a_body_may_come_in_chunks(start: Start, song: Path, tmp_path: Pat
     assert np.array_equal(decode(answer.saved(tmp_path / "out.wav")), decode(song))
 
 
+@pytest.mark.thorough
 async def test_every_format_comes_back_with_its_headers(start: Start, tmp_path: Path) -> None:
     """A download has its length, type and name, can't be asked for in parts, and is never stored."""
     client = await start()
@@ -277,7 +279,7 @@ SOURCES = {
 }
 
 
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize("kind", [*list(SOURCES)[::2], *thoroughly(*list(SOURCES)[1::2])])
 async def test_a_part_is_cut_to_the_sample(start: Start, tmp_path: Path, kind: str) -> None:
     """Whatever the source and wherever the options stand, it is just that part of the source's decoded samples."""
     client = await start()

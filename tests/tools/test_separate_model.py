@@ -134,6 +134,7 @@ def test_any_model(repo: Path, name: str) -> None:
         assert worst(streamed(spec_of(repo, name), song), whole(repo, name, song)) <= EXACT
 
 
+@pytest.mark.thorough
 def test_shifts_are_those_of_demucs(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With the shifts that Demucs draws by chance, the average of all passes is Demucs's, in bags and alone."""
     song, silences = song_of(2.2), leads("a5" * 32, 2, RATE)
