@@ -28,9 +28,9 @@ from streamsrv.outbound.addresses import Allowed
 from streamsrv.separate.catalog import NOT_INSTALLED
 from streamsrv.storage.privacy import find_open
 from streamsrv.web.clients import Proxies
-from streamsrv.web.connections import Runner
 from streamsrv.web.crowd import Bounds, Crowd
 from streamsrv.web.memory import SMALL_READ_BYTES, keep_large_buffers
+from streamsrv.web.runner import Runner
 from streamsrv.workers.devices import Device
 
 log = structlog.stdlib.get_logger()

@@ -10,6 +10,7 @@ from aiohttp import web
 from streamsrv.errors import Unavailable
 from streamsrv.web.clients import client_of
 from streamsrv.web.senders import Sender, sender_of
+from streamsrv.web.taking import Receiver, receiver_of
 
 # Where places are short, one client's share of them is a quarter.
 _SHARES = 4
@@ -21,15 +22,17 @@ class _Place:
     client: str
 
     @property
-    def sender(self) -> Sender | None:
-        return sender_of(self.request)
+    def party(self) -> Sender | Receiver | None:
+        """Who sends the request's body, or takes its reply; None while neither goes on."""
+        return sender_of(self.request) or receiver_of(self.request)
 
 
 class Admission:
     """Room for `places` requests. `what` names them in the refusal, which comes before anything was done.
 
-    Where all places are taken, a newcomer gets that of the slowest sender: of those who send less than
-    `busy_bytes_per_second`, and of those whose client has more than its share while the newcomer's hasn't.
+    Where all places are taken, a newcomer gets that of the slowest who sends or is answered: of those whose client has
+    more than its share while the newcomer's hasn't, and else of those below `busy_bytes_per_second`. A client that has
+    its share displaces only itself.
     """
 
     def __init__(self, places: int, *, what: str, retry_seconds: int, busy_bytes_per_second: float = 0.0) -> None:
@@ -53,20 +56,24 @@ class Admission:
             self._inside.discard(place)
 
     def _make_room(self, newcomer: str) -> bool:
-        """Dismiss the slowest sender of those who may have to go. Its place is free at once."""
+        """Dismiss the slowest of those who may have to go. Its place is free at once."""
         taken, fair = Counter(place.client for place in self._inside), max(1, self._places // _SHARES)
-        least = self._busy_bytes_per_second
-        slow = [
-            (speed, place, sender)
-            for place in self._inside
-            if (sender := place.sender) is not None
-            and (speed := sender.bytes_per_second) is not None
-            and (speed < least or (place.client and taken[place.client] > fair > taken[newcomer]))
-        ]
+        has_share = bool(newcomer) and taken[newcomer] >= fair
+        slow: list[tuple[bool, float, _Place]] = []
+        for place in self._inside:
+            party, client = place.party, place.client
+            if party is None:
+                continue
+            speed = party.bytes_per_second
+            is_over = bool(client) and taken[client] > fair > taken[newcomer]
+            is_slow = speed is not None and speed < self._busy_bytes_per_second
+            if is_over or (is_slow and (not has_share or client == newcomer)):
+                slow.append((not is_over, speed or 0.0, place))
         if not slow:
             return False
-        _, place, sender = min(slow, key=lambda one: one[0])
-        sender.dismiss(self._unavailable(f"The server is busy with {self._what}, and this one came the slowest."))
+        *_, place = min(slow, key=lambda one: one[:2])
+        if (party := place.party) is not None:
+            party.dismiss(self._unavailable(f"The server is busy with {self._what}, and this one came the slowest."))
         self._inside.discard(place)
         return True
 

@@ -53,6 +53,11 @@ class Proxies:
 
 
 def _read(name: str) -> Address | None:
+    """The address that is meant, as systems and proxies write it: some with a port, and then IPv6 in brackets."""
+    if name.startswith("["):
+        name = name[1:].partition("]")[0]
+    elif name.count(":") == 1:
+        name = name.partition(":")[0]
     try:
         address = ip_address(name.partition("%")[0])  # behind it is an interface of ours
     except ValueError:

@@ -10,8 +10,8 @@ what it can't read, which may be of somebody's file, into log and reply.
 
 import asyncio
 import secrets
-from collections.abc import Mapping
 from contextlib import suppress
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -20,6 +20,7 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import HttpProcessingError, HttpRequestParser, RawRequestMessage
 from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import EMPTY_PAYLOAD, StreamReader
+from aiohttp.web_protocol import _ErrInfo
 
 from streamsrv.errors import BadRequest, HeadTimeout, HeadTooLarge, InternalError, Problem, Unavailable
 from streamsrv.web.crowd import Bounds, Crowd
@@ -34,6 +35,8 @@ _LINGER_SECONDS = 10.0
 _FAREWELL_SECONDS = 1.0
 # Of a request's head; a line of it may have 8190.
 _MAX_HEAD_BYTES = 64 << 10
+# So many heads are held behind the request that is being answered. No browser sends any before its reply has come.
+_WAITING_REQUESTS = 4
 
 log = structlog.stdlib.get_logger(__name__)
 
@@ -81,6 +84,7 @@ class Connection(web.RequestHandler):
             auto_decompress=settings.get("auto_decompress", True),
             max_msg_queue_size=1,
         )
+        self._max_msg_queue_size, self._msg_queue_resume_size = _WAITING_REQUESTS, _WAITING_REQUESTS // 2
         self._arriving: StreamReader = EMPTY_PAYLOAD  # the body of the latest request
         self._ignores_rest = False  # nothing that still comes is looked at
         self._ended = asyncio.Event()  # nobody need wait for the client any more
@@ -121,8 +125,11 @@ class Connection(web.RequestHandler):
         return False
 
     def leave(self) -> None:
-        """Another connection needs its place."""
+        """Another connection needs its place, and its descriptor at once: nobody waits until it takes what is left."""
+        line = self._line
         self.force_close()
+        if line is not None and line.get_write_buffer_size():
+            line.abort()
 
     def _end(self, problem: Problem) -> None:
         """Answer what is no request yet, if anything of one came, and close."""
@@ -140,7 +147,8 @@ class Connection(web.RequestHandler):
         self._take_in(data)
         if self._request_count > before:
             self._head_since, self._head_bytes = None, 0
-        elif data and is_between:
+            self.crowd.note_busy(self)
+        elif is_between and data.strip(b"\r\n"):  # empty lines before a request are none of it (RFC 9112 section 2.2)
             self._head_since = self._head_since or self._loop.time()
             self._head_bytes += len(data)
             if self._head_bytes > _MAX_HEAD_BYTES:
@@ -167,6 +175,10 @@ class Connection(web.RequestHandler):
         request, body = self._messages[-1]
         if isinstance(request, RawRequestMessage):
             self._arriving = body
+            if _head_bytes(request) > _MAX_HEAD_BYTES:
+                too_long = LineTooLong(b"", _MAX_HEAD_BYTES)
+                self._messages[-1] = _ErrInfo(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, too_long, ""), EMPTY_PAYLOAD
+                self._ignores_rest = True
             return
         self._ignores_rest = True
         if not self._arriving.is_eof():
@@ -196,7 +208,7 @@ class Connection(web.RequestHandler):
             await self._linger(_FAREWELL_SECONDS)
         elif not resp.keep_alive and request.content.is_eof():
             await self._linger(_LINGER_SECONDS)
-        else:
+        elif not self._messages:
             self.crowd.note_idle(self)
         return answered
 
@@ -255,6 +267,10 @@ class Connection(web.RequestHandler):
             log.error("connection_failed", exc_info=error)
 
 
+def _head_bytes(request: RawRequestMessage) -> int:
+    return len(request.path) + sum(len(name) + len(value) for name, value in request.raw_headers)
+
+
 def _as_bytes(reply: web.Response) -> bytes:
     """The last reply on a connection on which nobody asked for anything."""
     assert isinstance(reply.body, bytes)  # noqa: S101 - it is a document
@@ -263,38 +279,3 @@ def _as_bytes(reply: web.Response) -> bytes:
     reply.headers[hdrs.CONNECTION] = "close"
     lines = [f"HTTP/1.1 {reply.status} {reply.reason}", *(f"{name}: {value}" for name, value in reply.headers.items())]
     return "\r\n".join([*lines, "", ""]).encode("ascii") + reply.body
-
-
-class _Connections(web.Server):
-    def __init__(self, usual: web.Server, crowd: Crowd, settings: Mapping[str, Any]) -> None:
-        super().__init__(usual.request_handler, request_factory=self._begin, **settings)
-        self._usual_factory = usual.request_factory
-        self._crowd = crowd
-
-    def _begin(
-        self,
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> web.BaseRequest:
-        if isinstance(protocol, Connection):
-            protocol.begin_request(writer)
-        return self._usual_factory(message, payload, protocol, writer, task)
-
-    def __call__(self) -> web.RequestHandler:
-        return Connection(self, loop=self._loop, crowd=self._crowd, **self._kwargs)
-
-
-class Runner(web.AppRunner):
-    """Runs an application on such connections, of which there are no more than the crowd takes."""
-
-    __slots__ = ("_crowd",)
-
-    def __init__(self, app: web.Application, *, crowd: Crowd | None = None, **settings: Any) -> None:
-        super().__init__(app, **settings)
-        self._crowd = Crowd(Bounds()) if crowd is None else crowd
-
-    async def _make_server(self) -> web.Server:
-        return _Connections(await super()._make_server(), self._crowd, self._kwargs)

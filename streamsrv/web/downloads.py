@@ -8,7 +8,7 @@ import os
 import re
 import unicodedata
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Literal
 from urllib.parse import quote
@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from streamsrv.errors import DownloadTimeout, InternalError
 from streamsrv.web.connections import Connection
 from streamsrv.web.requests import X_REQUEST_ID, request_id
-from streamsrv.web.taking import Taking
+from streamsrv.web.taking import Receiver, Taking, receiving
 
 # Each read goes through a thread, which costs as much as reading some 100 KiB. In bites of this size a file goes out as
 # fast as by sendfile, and neither a slow disk nor a slow client holds up the others.
@@ -94,9 +94,10 @@ async def _while_taken(request: web.BaseRequest, idle_seconds: float) -> AsyncIt
         connection.reply_is_watched = True
     try:
         async with asyncio.TaskGroup() as tasks:
-            watch = tasks.create_task(_watch_taking(request, idle_seconds))
-            yield
-            watch.cancel()
+            with receiving(request) as receiver:
+                watch = tasks.create_task(_watch_taking(request, receiver, idle_seconds))
+                yield
+                watch.cancel()
     finally:
         if connection is not None:
             connection.reply_is_watched = False
@@ -113,8 +114,8 @@ async def _chunks(file: BinaryIO, start: int, stop: int) -> AsyncIterator[bytes]
         yield data
 
 
-async def _watch_taking(request: web.BaseRequest, idle_seconds: float) -> None:
-    """Raise DownloadTimeout once something waits for the client and it takes nothing of it."""
+async def _watch_taking(request: web.BaseRequest, receiver: Receiver, idle_seconds: float) -> None:
+    """Raise DownloadTimeout once the client takes nothing of what waits for it, or others need its place."""
     loop = asyncio.get_running_loop()
     taking = Taking(loop.time())
     while True:
@@ -125,7 +126,10 @@ async def _watch_taking(request: web.BaseRequest, idle_seconds: float) -> None:
             and taking.seconds_without(transport, request.writer.output_size, loop.time()) >= idle_seconds
         ):
             raise DownloadTimeout
-        await asyncio.sleep(idle_seconds / 2)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(idle_seconds / 2):
+                await receiver.dismissed.wait()
+                raise DownloadTimeout
 
 
 @asynccontextmanager

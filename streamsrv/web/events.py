@@ -12,6 +12,7 @@ from streamsrv.text import whole_number
 from streamsrv.web.admission import Admission
 from streamsrv.web.requests import X_REQUEST_ID, request_id
 from streamsrv.web.responses import to_json
+from streamsrv.web.taking import receiving
 
 _PING_SECONDS = 15.0
 # aiohttp doesn't say when a client that only listens has gone, so we look.
@@ -25,7 +26,7 @@ Events = AsyncIterator[tuple[int, Mapping[str, Any]]]
 
 
 def bound_events(app: web.Application, most: int) -> None:
-    """Let so many listen at a time; more get 503.
+    """Let so many listen at a time; more get 503, or the place of one whose client has more than a quarter of them.
 
     End all event streams when the server is told to stop, which would otherwise wait for their clients.
     """
@@ -66,9 +67,11 @@ async def _send_while_listened_to(request: web.Request, stream: EventSourceRespo
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(_send_all(stream, events))
         listening = tasks.create_task(_until_nobody_listens(request))
-        await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
-        sending.cancel()
-        listening.cancel()
+        with receiving(request) as receiver:
+            staying = tasks.create_task(receiver.dismissed.wait())
+            await asyncio.wait({sending, listening, staying}, return_when=asyncio.FIRST_COMPLETED)
+        for task in (sending, listening, staying):
+            task.cancel()
 
 
 async def _send_all(stream: EventSourceResponse, events: Events) -> None:

@@ -6,7 +6,7 @@ stops tells all of them.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from aiohttp import web
 
@@ -69,7 +69,8 @@ class Sender:
         """Whoever reads from it gets this problem, now or when it reads next."""
         self._farewell = farewell
         if self._patience is not None:
-            self._patience.reschedule(self._clock())
+            with suppress(RuntimeError):  # it runs out by itself just now
+                self._patience.reschedule(self._clock())
 
     def _say_farewell(self) -> None:
         if self._farewell is not None:
@@ -78,19 +79,24 @@ class Sender:
 
 _SENDER = web.RequestKey("sender", Sender)
 _SENDERS = web.AppKey("senders", set[Sender])
+_STOPS = web.AppKey("stops", asyncio.Event)
 
 
 def dismiss_senders_at_shutdown(app: web.Application) -> None:
     """Tell all who still send when the server stops: what they send isn't read any more."""
     senders: set[Sender] = set()
-    app[_SENDERS] = senders
+    app[_SENDERS], app[_STOPS] = senders, asyncio.Event()
 
-    async def dismiss(_app: web.Application) -> None:
+    async def dismiss(app: web.Application) -> None:
+        app[_STOPS].set()
         for sender in list(senders):
-            retry = {"Retry-After": str(_RETRY_SECONDS)}
-            sender.dismiss(Unavailable("The server stops. Send it again in a moment.", headers=retry))
+            sender.dismiss(_stopping())
 
     app.on_shutdown.append(dismiss)
+
+
+def _stopping() -> Unavailable:
+    return Unavailable("The server stops. Send it again in a moment.", headers={"Retry-After": str(_RETRY_SECONDS)})
 
 
 @contextmanager
@@ -99,6 +105,8 @@ def sending(request: web.BaseRequest, idle_seconds: float) -> Iterator[Sender]:
     senders = request.app.get(_SENDERS, set()) if isinstance(request, web.Request) else set()
     sender = request[_SENDER] = Sender(request, idle_seconds)
     senders.add(sender)
+    if isinstance(request, web.Request) and _STOPS in request.app and request.app[_STOPS].is_set():
+        sender.dismiss(_stopping())
     try:
         yield sender
     finally:

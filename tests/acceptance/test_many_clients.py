@@ -13,6 +13,7 @@ from support.deadline import until
 from support.server import Server, serving
 from support.sound import tone
 from support.traces.processes import resident_kib
+from support.wire.conversion import Conversion
 from support.wire.messages import closed, file_part
 from support.wire.upload import Upload, connect
 
@@ -147,6 +148,21 @@ def test_a_slow_sender_finishes_where_there_is_room(tmp_path: Path) -> None:
             sender.send(500)
             time.sleep(0.1)  # so it sends
         assert sender.finish().status == 200
+
+
+def test_who_takes_a_result_drop_by_drop_keeps_nobody_out(tmp_path: Path, song: Path) -> None:
+    """A reader far below that rate has its place as long as nobody needs it; then its reply is cut off."""
+    few = {"STREAMSRV_CONVERT__MAX_REQUESTS": "1"}
+    long = tone(tmp_path / "long.wav", seconds=120)  # more than the system holds for who doesn't read
+    with serving(tmp_path / "data", environment=few) as server, Conversion(server, long, "wav") as slow:
+        slow.send()
+        slow.reach("replying")
+        slow._socket.recv(4096)
+        time.sleep(2.0)  # this is how it reads
+        slow._socket.recv(4096)
+        with Conversion(server, song, "flac") as other:
+            assert other.finish().status == 200
+        until(lambda: "reply_cut" in server.log.read_text())
 
 
 @pytest.mark.thorough

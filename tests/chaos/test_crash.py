@@ -219,9 +219,12 @@ def test_kills_at_random_lose_nothing(data_dir: Path, song: Path, kills: int) ->
                 server.kill()
                 crowd.leave()
         assert_no_process(data_dir)
-        for job_id, row in rows(data_dir).items():
+        known = rows(data_dir)
+        for job_id, row in known.items():
             served.setdefault(job_id, {}).update(row.published)
-    known = rows(data_dir)
+        # Where others use the machine, too, it isn't as fast as it was at first.
+        accepted = sum(row.accepted for row in known.values())
+        longest *= 1.25 if 3 * accepted < len(known) else 0.8 if 3 * accepted > 2 * len(known) else 1.0
     assert crowd.heard <= {job_id for job_id, row in known.items() if row.accepted}
     assert set(known) <= set(crowd.sent)
     with serving(data_dir) as server:

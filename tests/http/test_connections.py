@@ -19,9 +19,9 @@ from support.wire.link import linked
 from support.wire.messages import LAST_CHUNK, Reply, chunk, read_head, request_head
 
 from streamsrv.web import connections
-from streamsrv.web.connections import Runner
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
+from streamsrv.web.runner import Runner
 
 SECRET = b"of somebody's file"
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"

@@ -12,15 +12,16 @@ from support.deadline import eventually
 from support.wire.link import Link, linked
 
 from streamsrv.web.clients import Proxies, bound_forwarded
-from streamsrv.web.connections import Runner
 from streamsrv.web.crowd import Bounds, Crowd
 from streamsrv.web.events import bound_events, send_events
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
+from streamsrv.web.runner import Runner
 
 GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n"
 OTHER = "127.0.0.7"
 LARGE_BYTES = 16 << 20
+SOME_BYTES = 4000
 SOON_SECONDS = 5.0
 
 
@@ -35,6 +36,7 @@ class House:
         answer_problems(self.app)
         bound_forwarded(self.app, proxies or Proxies(()), most)
         bound_events(self.app, most)
+        self.app.add_routes([web.get("/some", self._send_some)])
         routes = {"/": self._answer, "/late": self._wait, "/large": self._send_much, "/events": self._send_events}
         self.app.add_routes([web.get(path, handler) for path, handler in routes.items()])
         self.app.add_routes([web.post("/sent", self._take)])
@@ -49,6 +51,9 @@ class House:
         self.late += 1
         await self.may_answer.wait()
         return web.Response(text="late")
+
+    async def _send_some(self, _request: web.Request) -> web.Response:
+        return web.Response(body=bytes(SOME_BYTES))
 
     async def _send_much(self, _request: web.Request) -> web.Response:
         return web.Response(body=bytes(LARGE_BYTES))
@@ -177,6 +182,56 @@ async def test_one_address_has_so_many() -> None:
         neighbour = await link("127.0.0.8")
         assert await first.rest() == b""
         assert [await status_of(one) for one in (*local, *rest, neighbour)] == [200] * 8
+
+
+async def test_who_goes_takes_its_descriptor_along() -> None:
+    """An idle connection whose client didn't take all it was sent doesn't stay open when another one gets its place."""
+    house = House()
+    runner = Runner(house.app, crowd=Crowd(Bounds(connections=1)), access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as idle:  # and nobody reads from it
+            line = await eventually(lambda: transport_of(runner))
+            end = line.get_extra_info("socket")
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+            while not line.get_write_buffer_size():
+                idle.sendall(b"GET /some HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                await asyncio.sleep(0.01)
+            async with linked(port) as new:
+                assert await status_of(new) == 200
+                await eventually(lambda: end.fileno() < 0, seconds=2)
+    finally:
+        await runner.cleanup()
+
+
+def transport_of(runner: Runner) -> asyncio.WriteTransport | None:
+    """That of the only connection that there is."""
+    assert runner.server is not None
+    return runner.server.connections[0].transport if runner.server.connections else None
+
+
+async def test_many_large_heads_behind_a_request_are_refused() -> None:
+    """Each is held to the size of a head also where it waits behind others."""
+    head = GET + b"".join(b"X-%d: %b\r\n" % (number, b"x" * 8000) for number in range(10)) + b"\r\n"
+    house = House()
+    async with served(house, Bounds()) as port, linked(port) as link:
+        await link.write(b"GET /late HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        await eventually(lambda: house.late)
+        await link.write(head)
+        house.may_answer.set()
+        assert (await link.reply()).status == 200
+        assert (await link.reply()).status == 431
+
+
+async def test_empty_lines_between_requests_are_nothing() -> None:
+    """As some clients send behind a body: RFC 9112, section 2.2."""
+    async with served(House(), Bounds(header_seconds=0.5)) as port, linked(port) as link:
+        assert await status_of(link) == 200
+        await link.write(b"\r\n")
+        await asyncio.sleep(2.0)
+        assert await status_of(link) == 200
 
 
 async def test_a_reply_that_nobody_takes_is_cut() -> None:

@@ -11,9 +11,9 @@ from support.wire.messages import closed, file_part
 
 from streamsrv.errors import Unavailable
 from streamsrv.web.admission import Admission
-from streamsrv.web.connections import Runner
 from streamsrv.web.problems import answer_problems
 from streamsrv.web.requests import name_requests
+from streamsrv.web.runner import Runner
 from streamsrv.web.senders import dismiss_senders_at_shutdown, sender_of
 from streamsrv.web.uploads import FilePart, UploadLimits, receive_form
 
@@ -29,6 +29,7 @@ class Uploads:
 
     def __init__(self, places: int) -> None:
         self.here: list[web.Request] = []
+        self.waits: asyncio.Event | None = None
         self._admission = Admission(places, what="files", retry_seconds=5, busy_bytes_per_second=BUSY_BYTES_PER_SECOND)
         self.app = web.Application()
         name_requests(self.app)
@@ -44,6 +45,8 @@ class Uploads:
             return self
 
         self.here.append(request)
+        if self.waits is not None:
+            await self.waits.wait()
         with self._admission.place(request):
             form = await receive_form(request, fields=(), limits=LIMITS, open_file=open_file)
         return web.Response(text=str(form.file_bytes))
@@ -109,6 +112,21 @@ async def test_a_server_that_stops_says_so_to_who_still_sends() -> None:
             reply = await link.reply()
             assert (reply.problem["status"], reply.headers["Retry-After"]) == (503, "5")
             assert await link.rest() == b""
+
+
+async def test_who_begins_to_send_while_it_stops_hears_it_too() -> None:
+    """A request whose body nobody read yet when the server was told to stop is answered like the others."""
+    uploads = Uploads(2)
+    uploads.waits = asyncio.Event()
+    async with served(uploads) as (port, runner), linked(port) as late:
+        await late.post("/", FORM)
+        await late.send(1000)
+        await eventually(lambda: uploads.here)
+        stopping = asyncio.ensure_future(runner.shutdown())
+        await asyncio.sleep(0)
+        uploads.waits.set()
+        assert (await late.reply()).problem["status"] == 503
+        await stopping
 
 
 async def test_who_was_dismissed_between_two_reads_hears_it_at_the_next() -> None:

@@ -21,8 +21,8 @@ from support.wire.link import linked
 from support.wire.messages import BOUNDARY, FORM_TYPE, LAST_CHUNK, chunk, closed, file_part, part, request_head
 
 from streamsrv.errors import BadForm, DiskFull, Problem, TooLarge
-from streamsrv.web.connections import Runner
 from streamsrv.web.problems import answer_problems
+from streamsrv.web.runner import Runner
 from streamsrv.web.uploads import FilePart, Form, UploadLimits, receive_form
 
 MIB = 1 << 20

@@ -109,3 +109,50 @@ def test_who_has_more_than_a_quarter_makes_room(sent: Callable[..., Any]) -> Non
         assert [body.farewell is not None for body in bodies] == [False, True, False, False]
         with pytest.raises(Unavailable):  # nobody has more than a share
             stack.enter_context(room.place(sent("d", None)))
+
+
+def test_one_client_displaces_only_itself(sent: Callable[..., Any]) -> None:
+    """With its share of the places it drives no slow sender out, however often it comes; others find its places."""
+    room = Admission(8, what="conversions", retry_seconds=7, busy_bytes_per_second=64_000)
+    phones = [sent(f"phone {number}", 60_000.0) for number in range(8)]
+    with ExitStack() as stack:
+        for phone in phones:
+            stack.enter_context(room.place(phone))
+        empty = []
+        for _ in range(20):
+            empty.append(sent("crowd", None))
+            try:
+                stack.enter_context(room.place(empty[-1]))
+            except Unavailable:
+                continue
+        assert sum(phone.farewell is not None for phone in phones) == 2
+        came = [sent(f"another {number}", None) for number in range(3)]
+        for each in came:
+            stack.enter_context(room.place(each))
+        assert not any(each.farewell for each in came)
+
+
+def test_who_has_too_much_goes_before_it_was_measured(sent: Callable[..., Any]) -> None:
+    """A client that begins anew again and again holds no more than its share by that."""
+    room = Admission(8, what="conversions", retry_seconds=7, busy_bytes_per_second=64_000)
+    with ExitStack() as stack:
+        many = [sent("crowd", None) for _ in range(8)]
+        for each in many:
+            stack.enter_context(room.place(each))
+        for number in range(6):
+            stack.enter_context(room.place(sent(f"another {number}", None)))
+        assert sum(each.farewell is not None for each in many) == 6
+
+
+def test_who_is_answered_slowly_goes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reply that is taken drop by drop holds no place that others need; one that hasn't begun is let be."""
+    room = Admission(3, what="conversions", retry_seconds=7, busy_bytes_per_second=64_000)
+    slow, quick, working = Body("", 100.0), Body("", 900_000.0), Body("", None)
+    monkeypatch.setattr(admission, "client_of", lambda request: request.client)
+    monkeypatch.setattr(admission, "sender_of", lambda request: None)
+    monkeypatch.setattr(admission, "receiver_of", lambda request: None if request is working else request)
+    with ExitStack() as stack:
+        for each in (working, quick, slow):
+            stack.enter_context(room.place(each))  # type: ignore[arg-type]
+        stack.enter_context(room.place(Body("", None)))  # type: ignore[arg-type]
+        assert [each.farewell is not None for each in (working, quick, slow)] == [False, False, True]
