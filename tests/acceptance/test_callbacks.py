@@ -142,6 +142,7 @@ class TestDelivery:
         assert (said["type"], said["data"]["tracks"]) == ("song.failed", {})
         assert "ends the process" in said["data"]["error"]
 
+    @pytest.mark.thorough
     def test_refused(self, repo: Path, song: Path, receiver: Receiver, tmp_path: Path) -> None:
         """Nobody on a private network is called unless that is allowed now, and the song's status tells of each try.
 

@@ -50,6 +50,7 @@ def test_a_name_doesnt_overrule_what_is_in_a_file(media_server: Server, media_ro
         assert len(answer) == 2 * 44100, way
 
 
+@pytest.mark.thorough
 def test_a_module_comes_through_every_job(media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """A tune of a tracker is played once, where decoders are walled in."""
     file = media_root / "tune.mod"

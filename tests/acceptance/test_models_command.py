@@ -66,6 +66,7 @@ class TestModels:
         """The built-in model is here, without any network or cache."""
         assert "streamsrv-small is here; it separates drums" in run("models", "pull", "streamsrv-small").stdout
 
+    @pytest.mark.thorough
     def test_pull_nothing(self, repo: Path) -> None:
         """A model that isn't there is an error in words."""
         done = run("models", "pull", "nowhere", SEPARATE__MODEL_REPO=str(repo))
@@ -74,6 +75,7 @@ class TestModels:
         assert "Traceback" not in done.stderr
         assert str(repo) not in done.stderr
 
+    @pytest.mark.thorough
     def test_pull_offline(self, tmp_path: Path) -> None:
         """Where the hub's own variable forbids it nothing is fetched, and it is said which."""
         done = run("models", "pull", "htdemucs", cache=tmp_path)

@@ -126,7 +126,10 @@ def halved(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
 
-@pytest.mark.parametrize("name", [*list(PLAYED)[::2], *thoroughly(*list(PLAYED)[1::2])])
+PLAYED_FIRST = list(PLAYED)[::3]
+
+
+@pytest.mark.parametrize("name", [*PLAYED_FIRST, *thoroughly(*(name for name in PLAYED if name not in PLAYED_FIRST))])
 def test_what_plays_is_taken(name: str, media_server: Server, media_root: Path, tmp_path: Path) -> None:
     """All of its sound comes back, and both ways of sending give the same."""
     filename, make, seconds = PLAYED[name]

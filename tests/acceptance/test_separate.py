@@ -144,6 +144,7 @@ def song_jobs(server: Server) -> int:
     return (server.log.read_text()).count('"event": "job_started"')
 
 
+@pytest.mark.thorough
 def test_a_song_without_a_track_is_made_anew(server: Server, another: Path) -> None:
     """Once a track was removed the song counts as incomplete: submitted again it is separated again, and is whole."""
     song = send_song(server, another)
@@ -276,6 +277,7 @@ def test_urgent_songs_overtake(server: Server, another: Path, tmp_path: Path) ->
     assert started == sorted(started)
 
 
+@pytest.mark.thorough
 def test_twenty_at_once_are_one_song(server: Server, another: Path) -> None:
     """However many send the same song at the same time, it is separated once, and all are told the same hash."""
     before, jobs = files_of(server), song_jobs(server)

@@ -527,7 +527,7 @@ async def test_what_cannot_be_decoded_is_said(visit) -> None:
     )
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(360, "dark"), *thoroughly((1280, "light"))])
+@pytest.mark.parametrize(("width", "scheme"), thoroughly((360, "dark"), (1280, "light")))
 async def test_the_mixer_is_for_everybody(open_page, server, width: int, scheme: str) -> None:
     """No violation that axe can find, and nothing wider than the window, while it is separated and afterwards."""
     async with open_page(task="#separate", width=width, color_scheme=scheme, reduced_motion="reduce") as visit:

@@ -298,6 +298,7 @@ def test_client_that_goes_away_takes_its_encoder_along(data_dir: Path, long_song
         assert_clean(data_dir)
 
 
+@pytest.mark.thorough
 def test_job_waits_while_the_server_is_restarted(data_dir: Path, long_song: Path) -> None:
     """SIGTERM puts a running job back, uncounted and without its encoder; the next server completes it."""
     with serving(data_dir) as server:
