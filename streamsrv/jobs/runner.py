@@ -72,6 +72,7 @@ class Runner:
     async def __aenter__(self) -> Self:
         for job in await self._store.recover():
             log.info("job_ended", job_id=job.id, status=job.status, error=job.error)
+        await self._relief.keep()
         self._main = asyncio.create_task(self._serve(), name="job runner")
         await self._started.wait()
         return self

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 _NAME = "ballast"
@@ -23,11 +24,18 @@ class Ballast:
 
     async def drop(self) -> None:
         """Let its space be used by who needs it more."""
-        await asyncio.to_thread(self._path.unlink, missing_ok=True)
+        await asyncio.to_thread(self._drop)
 
     def _keep(self) -> None:
         disk = os.statvfs(self._path.parent)
         if self._path.exists() or disk.f_bavail * disk.f_frsize < _FREE_BYTES:
             return
-        # Some file systems need no space for zeros.
-        self._path.write_bytes(os.urandom(_BYTES))
+        try:
+            # Some file systems need no space for zeros.
+            self._path.write_bytes(os.urandom(_BYTES))
+        except OSError:  # somebody else was sooner; it isn't worth a word
+            self._drop()
+
+    def _drop(self) -> None:
+        with suppress(OSError):  # then there is no space to be had by it
+            self._path.unlink(missing_ok=True)
