@@ -134,7 +134,7 @@ def _runner(house: House, works: Mapping[JobKind, Work]) -> Runner:
         lease_seconds=config.jobs.lease_seconds,
         retention_days=config.jobs.retention_days,
         clock=SureClock().now,
-        relief=Ballast(config.server.data_dir.resolve()),
+        relief=Ballast(house.data),
     )
 
 

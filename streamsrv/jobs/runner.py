@@ -178,9 +178,9 @@ class Runner:
         with structlog.contextvars.bound_contextvars(job_id=job.id):
             try:
                 aside = self._asides[job.kind].stand if job.kind in self._asides else nullcontext
-                seconds = self._lease_seconds
-                attempt = Attempt(self._store, lease, work, lease_seconds=seconds, aside=aside, relief=self._relief)
-                await attempt.run()
+                await Attempt(
+                    self._store, lease, work, lease_seconds=self._lease_seconds, aside=aside, relief=self._relief
+                ).run()
                 if await self._store.get(job.id) is None:
                     await self._retention.discard(job)  # its row went while the work was being stopped
             except Exception:

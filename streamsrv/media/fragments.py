@@ -4,6 +4,7 @@ It goes on behind a fragment that is missing, ends at a damaged one, and of two 
 """
 
 import re
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
@@ -17,11 +18,14 @@ from streamsrv.media.mpegts import BrokenSegment
 
 _HEAD_BYTES, _LARGE_HEAD_BYTES = 8, 16
 # A box with an index of fragments begins with one that has its number (ISO/IEC 14496-12, section 8.8.5).
-_FRAGMENT, _FRAGMENT_BYTES = re.compile(rb"....moof\0\0\0\x10mfhd", re.DOTALL), 16
+_FRAGMENT, _FRAGMENT_BYTES, _SIZE_BYTES = re.compile(rb"moof\0\0\0\x10mfhd"), 12, 4
 _NAME = re.compile(rb"[ -~\xa9]{4}")
-# Recordings of days have no more of them, nor larger indices.
+# Recordings of a day have no more of them, nor larger indices, one by one and together. Whoever sends more has
+# something else in mind: what lies behind isn't looked at.
 _MOST_BOXES = 1_000_000
+_MOST_FRAGMENTS = 200_000
 _MOST_INDEX_BYTES = 4 << 20
+_MOST_BYTES = 64 << 20
 # Stamps are rounded, and what lies between is filled by the rule of time beyond that only.
 _HOLE_SECONDS = 0.05
 
@@ -65,14 +69,15 @@ def read_fragments(path: Path, track: int = 0, end_seconds: float | None = None)
     # Some count every other number, and some only those of this track.
     steps = Counter(later - earlier for earlier, later in pairwise(numbers) if later > earlier)
     usual = steps.most_common(1)[0][0] if steps else 1
-    skipped = {later for earlier, later in pairwise(numbers) if later - earlier > usual}
+    skipped = sorted({later for earlier, later in pairwise(numbers) if later - earlier > usual})
     there, missing = found[0].seconds, 0.0
     for before, fragment in pairwise(found):
         if fragment.begin is not None and before.begin is not None:
             hole = fragment.begin - before.begin - before.seconds
             is_wanted = end_seconds is None or there + missing < end_seconds
             # Between them may lie fragments of other tracks, one of which is the one behind the leap.
-            has_leap = any(before.number < number <= fragment.number for number in skipped)
+            following = bisect_right(skipped, before.number)
+            has_leap = following < len(skipped) and skipped[following] <= fragment.number
             missing += hole if hole > _HOLE_SECONDS and has_leap and is_wanted else 0.0
         there += fragment.seconds
     return Fragments(there, missing)
@@ -89,10 +94,15 @@ class _Index:
         self._track: _Track | None = None
 
     def read(self, data: ForwardReader) -> None:
+        index_bytes = 0
         for kind, place, size in _top_boxes(data):
-            if kind in (b"moov", b"moof") and size <= _MOST_INDEX_BYTES:
-                with suppress(BrokenSegment, ZeroDivisionError):
-                    self._take(kind, data.read(place, size))
+            if kind not in (b"moov", b"moof") or size > _MOST_INDEX_BYTES:
+                continue
+            index_bytes += size
+            if index_bytes > _MOST_BYTES or len(self.numbers) >= _MOST_FRAGMENTS:
+                return
+            with suppress(BrokenSegment, ZeroDivisionError):
+                self._take(kind, data.read(place, size))
 
     def _take(self, kind: bytes, body: bytes) -> None:
         if kind == b"moov":
@@ -116,9 +126,10 @@ def _top_boxes(data: ForwardReader) -> Iterator[tuple[bytes, int, int]]:
         if size == 1:
             size, header = int.from_bytes(head[8:16]), _LARGE_HEAD_BYTES
         if size < header or not _NAME.fullmatch(head[4:8]):
-            place = data.find(_FRAGMENT, place + 1, _FRAGMENT_BYTES)
-            if place < 0:
+            found = data.find(_FRAGMENT, place + 1 + _SIZE_BYTES, _FRAGMENT_BYTES)
+            if found < 0:
                 return
+            place = found - _SIZE_BYTES
             continue
         yield head[4:8], place + header, size - header
         place += size

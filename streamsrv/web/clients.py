@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler, Middleware
 from multidict import istr
 
 from streamsrv.errors import Unavailable
+from streamsrv.web.requests import read_address
 
 Address = IPv4Address | IPv6Address
 
@@ -58,12 +59,7 @@ def _read(name: str) -> Address | None:
         name = name[1:].partition("]")[0]
     elif name.count(":") == 1:
         name = name.partition(":")[0]
-    try:
-        address = ip_address(name.partition("%")[0])  # behind it is an interface of ours
-    except ValueError:
-        return None
-    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
-    return mapped or address
+    return read_address(name.partition("%")[0])  # behind it is an interface of ours
 
 
 def _counted(address: Address | None) -> str:

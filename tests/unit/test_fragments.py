@@ -91,6 +91,26 @@ def test_a_recording_behind_the_first_one_is_missing(tmp_path: Path) -> None:
     assert read_fragments(path, end_seconds=2.0) is None
 
 
+def test_any_number_of_them_may_be_missing(tmp_path: Path) -> None:
+    """Each leap is met once, however many there are."""
+    path = tmp_path / "file.mp4"
+    path.write_bytes(
+        head() + fragments(*((3 * pair + each, 3 * pair + each) for pair in range(4000) for each in (0, 1)))
+    )
+    assert read_fragments(path) == Fragments(8000, 3999)
+
+
+def test_what_lies_behind_so_many_isnt_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither fragments without end nor indices without end hold anybody up, and nobody is told of damage by that."""
+    path = tmp_path / "file.mp4"
+    path.write_bytes(head() + fragments(*((number, number) for number in range(50)), (60, 60)))
+    monkeypatch.setattr("streamsrv.media.fragments._MOST_FRAGMENTS", 20)
+    assert read_fragments(path) == Fragments(20, 0)
+    monkeypatch.setattr("streamsrv.media.fragments._MOST_BYTES", 700)
+    found = read_fragments(path)
+    assert found is None or (found.there < 20 and found.missing == 0)
+
+
 def test_each_track_has_its_own(tmp_path: Path) -> None:
     """What is missing of one isn't missing of another, nor behind the end of what is wanted."""
     path = tmp_path / "file.mp4"
