@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from streamsrv.encoding.options import EncodingOptions
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.formats import Format
-from streamsrv.media.loss import STRICT, Terms
+from streamsrv.media.integrity.loss import STRICT, Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from streamsrv.encoding.options import QUALITIES, check_options, takes_quality
 from streamsrv.errors import BadParameter
 from streamsrv.media.cut import Cut
 from streamsrv.media.formats import Format
-from streamsrv.media.loss import STRICT, TERMS
+from streamsrv.media.integrity.loss import STRICT, TERMS
 from streamsrv.text import canonical_uuid, whole_number
 
 T = TypeVar("T")

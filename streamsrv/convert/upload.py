@@ -15,7 +15,7 @@ from streamsrv.convert.schema import read_options
 from streamsrv.convert.work import Converted, Converter, Order, expected_bytes
 from streamsrv.errors import BadParameter, EncoderKilled, MissingFile, Problem, UnusableFile
 from streamsrv.media.formats import Format
-from streamsrv.media.loss import check_size
+from streamsrv.media.integrity.loss import check_size
 from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.probe import describe
 from streamsrv.media.sniff import HEAD_BYTES, sniff

@@ -11,9 +11,9 @@ from streamsrv.files import full_disk_told_apart
 from streamsrv.media.arguments import Cargo, Encoding, file_arguments
 from streamsrv.media.checks import check_file
 from streamsrv.media.chunks import read_chunks
-from streamsrv.media.declared import wav_seconds
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.formats import Format
+from streamsrv.media.integrity.declared import wav_seconds
 from streamsrv.media.material import read_head
 from streamsrv.media.probe import Measured, measure
 from streamsrv.media.tools import FfmpegTools

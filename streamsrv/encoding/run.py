@@ -10,8 +10,8 @@ from streamsrv.errors import InternalError
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.checks import check_outcome
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.damage import find_damage
 from streamsrv.media.ffmpeg import Ffmpeg, Outcome
+from streamsrv.media.integrity.damage import find_damage
 from streamsrv.media.tools import FfmpegTools
 
 _TICK_SECONDS = 0.25

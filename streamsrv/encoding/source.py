@@ -7,10 +7,10 @@ from typing import Self
 
 from streamsrv.media.arguments import Input, Pcm
 from streamsrv.media.cut import WHOLE, Cut
-from streamsrv.media.damage import Examined
-from streamsrv.media.declared import Declared
 from streamsrv.media.feed import Piece, feed_of
-from streamsrv.media.loss import STRICT, Terms
+from streamsrv.media.integrity.damage import Examined
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.loss import STRICT, Terms
 from streamsrv.media.material import Material
 from streamsrv.media.memory import MOST_BYTES
 

@@ -15,10 +15,10 @@ from streamsrv.media.arguments import Input, Pcm, pcm_arguments
 from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
-from streamsrv.media.damage import Damage, find_damage_here
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.film import Film, Track
-from streamsrv.media.loss import Terms, check_loss
+from streamsrv.media.integrity.damage import Damage, find_damage_here
+from streamsrv.media.integrity.loss import Terms, check_loss
 from streamsrv.media.memory import decoding_memory
 from streamsrv.media.tools import FfmpegTools
 

@@ -14,7 +14,7 @@ from streamsrv.extract.timeline import grid_of
 from streamsrv.extract.tracks import describe_tracks, track_members
 from streamsrv.media.checks import check_declared_length, check_samples
 from streamsrv.media.film import Film
-from streamsrv.media.loss import STRICT, Terms
+from streamsrv.media.integrity.loss import STRICT, Terms
 from streamsrv.tasks import all_of, both
 
 # How a source is opened: as it is now, or as it was when it came here.

@@ -15,10 +15,10 @@ from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.studio import Studio
 from streamsrv.extract.timeline import Position, Range, Reach, Step, cut_step, samples_in
 from streamsrv.media.arguments import Pcm
-from streamsrv.media.declared import Declared
 from streamsrv.media.feed import Piece
 from streamsrv.media.film import Film, Track
-from streamsrv.media.loss import STRICT, Terms
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.loss import STRICT, Terms
 from streamsrv.tasks import all_of, outcome_of
 
 # Long enough that a file for each costs nothing, short enough that the first one is there at once.

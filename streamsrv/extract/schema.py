@@ -12,7 +12,7 @@ from streamsrv.jobs.job import Job, JobStatus
 from streamsrv.jobs.words import timestamp
 from streamsrv.media.film import Film
 from streamsrv.media.formats import FORMATS, Format
-from streamsrv.media.loss import TERMS, ErrorsName, Terms
+from streamsrv.media.integrity.loss import TERMS, ErrorsName, Terms
 
 FormatName = Literal["flac", "wav", "mp3", "m4a", "opus", "ogg"]
 OnMissing = Literal["error", "silence", "skip"]

@@ -9,7 +9,7 @@ from streamsrv.errors import BadParameter
 from streamsrv.hls.profiles import PROFILES, Profile, choose
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
-from streamsrv.media.loss import ErrorsName
+from streamsrv.media.integrity.loss import ErrorsName
 from streamsrv.text import canonical_uuid, plain_number
 
 PriorityName = Literal["urgent", "normal", "background"]

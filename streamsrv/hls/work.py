@@ -17,7 +17,7 @@ from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
 from streamsrv.media.checks import check_declared_length, check_published, check_samples
-from streamsrv.media.loss import TERMS, Terms, check_size
+from streamsrv.media.integrity.loss import TERMS, Terms, check_size
 from streamsrv.media.material import Material, check_whole, growing_material, whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools

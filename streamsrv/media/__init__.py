@@ -2,15 +2,13 @@
 
 `formats` is the one table of codecs and files that can be made, `inputs` says what may be read. `sniff` tells a
 container by its first bytes, `raw` by its name where they say nothing, `probe` and `film` ask ffprobe what a file
-holds, `declared` reads what the file itself promises (with `chunks` for files that are made of them, and `sizes` for
-what can be true). `wav` mends what ffmpeg would misread, `clock` says where silence belongs into what a decoder gives.
-`material` is all that for one file, whole or growing.
+holds; `chunks` are what many files are made of, and `sizes` says which of theirs can be true. `wav` mends what ffmpeg
+would misread, `clock` says where silence belongs into what a decoder gives. `material` is all that for one file, whole
+or growing.
 `arguments` turns an encoding and a `cut` into an argv, and `ffprobe` does a question; `ffmpeg` runs one as a supervised
 `child` with its `feed` (`decoder` gives its samples, `blocking` runs it in processes that may wait), in a `sandbox`
 where the host allows one and with the `memory` that its file may need; `tools` are the programs of this machine.
 `mpegts` and `fmp4` count what a finished segment really holds, `checks` decides whether the result is whole, `playlist`
 writes it down for players.
-Where sound is missing in the middle, `damage` finds how much by a second look: by what ffprobe decodes, or by walking
-`forward` through the pages of `ogg`, the frames of `adts`, past `tags`, and the `fragments` of an MP4. `loss` says
-whether that may be.
+Whether all of a file's sound is there is found in `integrity`.
 """

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from streamsrv.errors import BadParameter, DiskFull, EncoderKilled, InternalError, Problem, UnusableFile
 from streamsrv.media.arguments import Encoding
 from streamsrv.media.cut import WHOLE, Cut
-from streamsrv.media.damage import NO_DAMAGE, Damage
-from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import NO_SPACE, Outcome
 from streamsrv.media.fmp4 import check_init, count_samples, is_empty
-from streamsrv.media.loss import STRICT, Terms, check_loss, clock
+from streamsrv.media.integrity.damage import NO_DAMAGE, Damage
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.loss import STRICT, Terms, check_loss, clock
 from streamsrv.media.mpegts import BrokenSegment, count_frames
 from streamsrv.media.probe import Measured
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from streamsrv.errors import UnusableFile
 from streamsrv.media.clock import Clock, late_seconds_of
-from streamsrv.media.damage import Examined
-from streamsrv.media.declared import Declared, declared_bytes, declared_length, declared_wav
 from streamsrv.media.ffprobe import film_arguments
-from streamsrv.media.loss import Terms, check_size
+from streamsrv.media.integrity.damage import Examined
+from streamsrv.media.integrity.declared import Declared, declared_bytes, declared_length, declared_wav
+from streamsrv.media.integrity.loss import Terms, check_size
 from streamsrv.media.material import Looked, look
 from streamsrv.media.probe import depth_bits_of, fault_of, is_float, look_into, seconds_of, track_seconds
 from streamsrv.media.raw import RawKind, raw_kind

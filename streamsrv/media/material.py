@@ -10,10 +10,10 @@ from typing import Protocol
 from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.arguments import Input
 from streamsrv.media.chunks import is_chunked, read_chunks
-from streamsrv.media.damage import Examined
-from streamsrv.media.declared import Declared, declared, declared_bytes, xing_header
 from streamsrv.media.inputs import Container
-from streamsrv.media.loss import STRICT, Terms, check_size
+from streamsrv.media.integrity.damage import Examined
+from streamsrv.media.integrity.declared import Declared, declared, declared_bytes, xing_header
+from streamsrv.media.integrity.loss import STRICT, Terms, check_size
 from streamsrv.media.memory import decoding_memory
 from streamsrv.media.probe import Source, probe
 from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff

@@ -19,7 +19,7 @@ from streamsrv.jobs.job import Job, JobKind
 from streamsrv.jobs.sqlite import SqliteJobStore
 from streamsrv.jobs.submissions import Submission
 from streamsrv.media.checks import check_declared_length, check_samples
-from streamsrv.media.loss import TERMS
+from streamsrv.media.integrity.loss import TERMS
 from streamsrv.media.material import whole_material
 from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools

@@ -8,7 +8,7 @@ from pathlib import Path
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.decoder import Decoder
 from streamsrv.media.feed import feed_of
-from streamsrv.media.loss import Terms
+from streamsrv.media.integrity.loss import Terms
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.measure import Measured, MeasureTask, measure_song

@@ -16,9 +16,9 @@ from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import NOT_NUMBERS, check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.clock import Clock
-from streamsrv.media.damage import Examined, find_damage_here
-from streamsrv.media.declared import Declared
-from streamsrv.media.loss import Terms
+from streamsrv.media.integrity.damage import Examined, find_damage_here
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.loss import Terms
 from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav

@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from streamsrv.errors import BadParameter
 from streamsrv.jobs.job import Job, JobStatus, Priority
 from streamsrv.jobs.words import timestamp
-from streamsrv.media.loss import ErrorsName
+from streamsrv.media.integrity.loss import ErrorsName
 from streamsrv.media.raw import RawKind
 from streamsrv.separate.settings import Precision
 from streamsrv.separate.tracks import Clip

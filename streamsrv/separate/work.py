@@ -9,7 +9,7 @@ from streamsrv.errors import DeadlyTask, InternalError
 from streamsrv.jobs.assignment import Assignment
 from streamsrv.jobs.job import Job
 from streamsrv.jobs.store import JobStore
-from streamsrv.media.loss import TERMS
+from streamsrv.media.integrity.loss import TERMS
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.downloads import mp3_key, output_key, song_pcm
 from streamsrv.separate.encoders import SEGMENT_SECONDS

@@ -19,10 +19,10 @@ from streamsrv.extract.identity import Identity
 from streamsrv.extract.sources import SourceFile
 from streamsrv.extract.timeline import Reach
 from streamsrv.media.arguments import Pcm
-from streamsrv.media.declared import Declared
 from streamsrv.media.feed import FilePart
 from streamsrv.media.film import Film, Track
-from streamsrv.media.loss import STRICT
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.loss import STRICT
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.shelf import Shelf
 from streamsrv.workers.devices import cpu_devices

@@ -20,9 +20,9 @@ from streamsrv.errors import InternalError, SourceChanged, UnusableFile
 from streamsrv.extract.decode import ClipTask, Ended, chunk_name, decode_clip
 from streamsrv.extract.identity import Identity
 from streamsrv.media.arguments import Pcm
-from streamsrv.media.declared import Declared
 from streamsrv.media.film import Film, probe_film
-from streamsrv.media.loss import STRICT
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.loss import STRICT
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.workers.devices import cpu_devices
 from streamsrv.workers.pool import DevicePool

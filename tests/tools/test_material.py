@@ -15,7 +15,7 @@ from support.deadline import eventually
 from support.sound import tone
 
 from streamsrv.errors import InternalError, UnusableFile
-from streamsrv.media.declared import Declared
+from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.material import Material, growing_material, whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.storage.spool import Spool, SpoolAborted, Spools

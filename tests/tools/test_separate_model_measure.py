@@ -11,7 +11,7 @@ import pytest
 from support.sound import FFMPEG, tone
 
 from streamsrv.errors import DamagedFile, InternalError, UnusableFile
-from streamsrv.media.loss import TOLERANT
+from streamsrv.media.integrity.loss import TOLERANT
 from streamsrv.media.material import whole_material
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.separate.measure import Measured, MeasureTask, measure_song

@@ -14,9 +14,9 @@ from streamsrv.media.checks import (
     check_published,
 )
 from streamsrv.media.cut import WHOLE, Cut
-from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.formats import CODECS
+from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.probe import Measured
 
 AAC = Encoding(codec=CODECS["aac"], sample_rate=48000, channels=2, bitrate_bps=128000)

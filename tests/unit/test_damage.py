@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from streamsrv.media.adts import gaps_of
-from streamsrv.media.damage import FrameWalk
-from streamsrv.media.ogg import Pages, count_pages
-from streamsrv.media.tags import tag_bytes
+from streamsrv.media.integrity.adts import gaps_of
+from streamsrv.media.integrity.damage import FrameWalk
+from streamsrv.media.integrity.ogg import Pages, count_pages
+from streamsrv.media.integrity.tags import tag_bytes
 
 FRAME_SECONDS = 0.024
 ID3 = b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from support.sound import decode, tone
 
-from streamsrv.media.declared import declared, declared_bytes, wav_seconds, xing_header
+from streamsrv.media.integrity.declared import declared, declared_bytes, wav_seconds, xing_header
 from streamsrv.media.probe import Source
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from streamsrv.media import adts, forward
-from streamsrv.media.adts import gaps_of
-from streamsrv.media.forward import ForwardReader
-from streamsrv.media.ogg import Pages, count_pages
+from streamsrv.media.integrity import adts, forward
+from streamsrv.media.integrity.adts import gaps_of
+from streamsrv.media.integrity.forward import ForwardReader
+from streamsrv.media.integrity.ogg import Pages, count_pages
 
 MARK = re.compile(b"mark")
 SYNC = b"\xff\xf1"
@@ -36,8 +36,8 @@ def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             super()._hold(place, count)
             read.extend([len(self._piece)] if self._piece is not before else [])
 
-    monkeypatch.setattr("streamsrv.media.ogg.ForwardReader", Counting)
-    monkeypatch.setattr("streamsrv.media.adts.ForwardReader", Counting)
+    monkeypatch.setattr("streamsrv.media.integrity.ogg.ForwardReader", Counting)
+    monkeypatch.setattr("streamsrv.media.integrity.adts.ForwardReader", Counting)
     return read
 
 

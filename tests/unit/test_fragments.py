@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from streamsrv.media.fragments import Fragments, read_fragments
+from streamsrv.media.integrity.fragments import Fragments, read_fragments
 
 SCALE, SAMPLES = 1000, 100  # each fragment has so many samples of 10 units: a second
 
@@ -104,9 +104,9 @@ def test_what_lies_behind_so_many_isnt_looked_at(tmp_path: Path, monkeypatch: py
     """Neither fragments without end nor indices without end hold anybody up, and nobody is told of damage by that."""
     path = tmp_path / "file.mp4"
     path.write_bytes(head() + fragments(*((number, number) for number in range(50)), (60, 60)))
-    monkeypatch.setattr("streamsrv.media.fragments._MOST_FRAGMENTS", 20)
+    monkeypatch.setattr("streamsrv.media.integrity.fragments._MOST_FRAGMENTS", 20)
     assert read_fragments(path) == Fragments(20, 0)
-    monkeypatch.setattr("streamsrv.media.fragments._MOST_BYTES", 700)
+    monkeypatch.setattr("streamsrv.media.integrity.fragments._MOST_BYTES", 700)
     found = read_fragments(path)
     assert found is None or (found.there < 20 and found.missing == 0)
 

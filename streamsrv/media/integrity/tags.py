@@ -2,7 +2,7 @@
 
 from typing import IO
 
-from streamsrv.media.declared import xing_header
+from streamsrv.media.integrity.declared import xing_header
 from streamsrv.media.sniff import id3_length
 
 _OLD_TAG, _OLD_TAG_BYTES, _APE_TAG, _APE_HEAD_BYTES = b"TAG", 128, b"APETAGEX", 32

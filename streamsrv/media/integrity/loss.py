@@ -6,9 +6,9 @@ from typing import Literal
 
 from streamsrv.errors import DamagedFile
 from streamsrv.media.cut import WHOLE, Cut
-from streamsrv.media.damage import NO_DAMAGE, Damage
-from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import Outcome
+from streamsrv.media.integrity.damage import NO_DAMAGE, Damage
+from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.sizes import is_promise
 
 _CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "Packet corrupt")

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streamsrv.errors import InternalError
-from streamsrv.media.adts import gaps_of
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.clock import longest_hole, restarts
-from streamsrv.media.declared import Declared
 from streamsrv.media.ffmpeg import CORRUPT, UNDECODED, Outcome
 from streamsrv.media.ffprobe import frames_arguments
-from streamsrv.media.fragments import read_fragments
 from streamsrv.media.inputs import AUDIO_DECODERS
+from streamsrv.media.integrity.adts import gaps_of
+from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.fragments import read_fragments
+from streamsrv.media.integrity.ogg import count_pages
+from streamsrv.media.integrity.tags import tag_bytes_at
 from streamsrv.media.memory import probe_memory
-from streamsrv.media.ogg import count_pages
 from streamsrv.media.raw import RawKind
-from streamsrv.media.tags import tag_bytes_at
 from streamsrv.media.tools import FfmpegTools
 
 # Streams of frames without a container, whose times only count the frames: what is missing shows in their places.

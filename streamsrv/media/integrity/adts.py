@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from streamsrv.media.forward import ForwardReader
+from streamsrv.media.integrity.forward import ForwardReader
 
 _HEAD_BYTES = 7
 _SYNC = re.compile(rb"\xff[\xf0\xf1\xf8\xf9]")

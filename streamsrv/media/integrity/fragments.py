@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from streamsrv.media.fmp4 import boxes, read_fragment
-from streamsrv.media.forward import ForwardReader
+from streamsrv.media.integrity.forward import ForwardReader
 from streamsrv.media.mpegts import BrokenSegment
 
 _HEAD_BYTES, _LARGE_HEAD_BYTES = 8, 16

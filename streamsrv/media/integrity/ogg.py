@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamsrv.media.forward import ForwardReader
+from streamsrv.media.integrity.forward import ForwardReader
 
 # RFC 3533 section 6: the page's head, up to the table of its segments.
 _MARK, _MARK_BYTES = re.compile(b"OggS"), 4
