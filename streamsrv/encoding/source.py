@@ -8,9 +8,9 @@ from typing import Self
 from streamsrv.media.arguments import Input, Pcm
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.feed import Piece, feed_of
-from streamsrv.media.integrity.damage import Examined
 from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.integrity.loss import STRICT, Terms
+from streamsrv.media.integrity.structure import Examined
 from streamsrv.media.material import Material
 from streamsrv.media.memory import MOST_BYTES
 

@@ -17,8 +17,9 @@ from streamsrv.media.checks import check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.ffmpeg import Outcome
 from streamsrv.media.film import Film, Track
-from streamsrv.media.integrity.damage import Damage, find_damage_here
+from streamsrv.media.integrity.damage import find_damage_here
 from streamsrv.media.integrity.loss import Terms, check_loss
+from streamsrv.media.integrity.structure import Damage
 from streamsrv.media.memory import decoding_memory
 from streamsrv.media.tools import FfmpegTools
 
@@ -50,7 +51,14 @@ class ClipTask:
     @property
     def input(self) -> Input:
         track = self.track
-        return Input.of_file(self.source, clock=track.clock, is_float=track.is_float, wav=track.wav, raw=self.film.raw)
+        return Input.of_file(
+            self.source,
+            clock=track.clock,
+            is_float=track.is_float,
+            codec=track.codec,
+            wav=track.wav,
+            raw=self.film.raw,
+        )
 
     @property
     def memory_bytes(self) -> int:

@@ -21,6 +21,8 @@ _LEAST_SAMPLES = 64
 _BITEXACT = {"flags": "+bitexact", "fflags": "+bitexact"}
 # It tells in the log how many there are that aren't.
 _NUMBERS = "astats=measure_perchannel=none:measure_overall=Number_of_NaNs+Number_of_Infs"
+# Codecs with checksums of each frame, which ffmpeg doesn't look at unless it is asked to.
+_CHECKED = ("flac", "wavpack", "tta", "ape", "tak", "mp4als")
 # What containers note about themselves; in another container it means nothing.
 _CONTAINERS_OWN = ("major_brand", "minor_version", "compatible_brands", "vendor_id", "handler_name", "DURATION")
 
@@ -31,7 +33,8 @@ class Input:
     `raw` is the kind of a file whose bytes don't tell it.
 
     Of the decoded sound it takes what lies from `start_sample` up to, not including, `end_sample`; `clock` says where
-    silence belongs into it before. Of a track of floats all are looked at, whether they are numbers. With `pcm`
+    silence belongs into it before. Of a track of floats all are looked at, whether they are numbers; `codec` is
+    ffmpeg's name of what it is coded in, where that matters. With `pcm`
     standard input is raw samples of our own.
     """
 
@@ -41,6 +44,7 @@ class Input:
     raw: RawKind | None = None
     clock: Clock | None = None
     is_float: bool = False
+    codec: str = ""
     parts: tuple[Piece, ...] = ()
     start_sample: int = 0
     end_sample: int | None = None
@@ -52,12 +56,13 @@ class Input:
         *,
         clock: Clock | None,
         is_float: bool = False,
+        codec: str = "",
         wav: Wav | None = None,
         raw: RawKind | None = None,
     ) -> Self:
         """A whole file, or the parts of it that are a `wav` as it is meant."""
         if wav is None:
-            return cls(path=path, clock=clock, is_float=is_float, raw=raw)
+            return cls(path=path, clock=clock, is_float=is_float, codec=codec, raw=raw)
         return cls(demuxer=wav.demuxer, parts=wav.parts(path), clock=clock, is_float=is_float)
 
     def cut(self, start_sample: int, end_sample: int | None) -> Self:
@@ -272,9 +277,16 @@ def input_stream(source: Input, *, pictures: bool = False) -> ffmpeg.nodes.Filte
         options["format"] = source.demuxer
     if source.raw is not None:
         options |= {"format_whitelist": source.raw.demuxer, **source.raw.options}
+    options |= checksums(source.codec)
     if source.clock is not None:
         options["copyts"] = None  # ffmpeg's own idea of when a file begins changes with the tracks that it reads
     return ffmpeg.input("pipe:0" if source.path is None else str(source.path), **options)
+
+
+def checksums(codec: str) -> dict[str, str]:
+    """What makes a decoder drop what its checksum doesn't fit, by the names of the options."""
+    # Without it the wrong bits are played, most often as noise. Those of lossy codecs are wrong in files that play.
+    return {"err_detect:a": "crccheck+explode"} if codec in _CHECKED else {}
 
 
 def whitelists(protocols: str) -> dict[str, str]:

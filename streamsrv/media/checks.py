@@ -9,9 +9,9 @@ from streamsrv.media.arguments import Encoding
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.ffmpeg import NO_SPACE, Outcome
 from streamsrv.media.fmp4 import check_init, count_samples, is_empty
-from streamsrv.media.integrity.damage import NO_DAMAGE, Damage
 from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.integrity.loss import STRICT, Terms, check_loss, clock
+from streamsrv.media.integrity.structure import NO_DAMAGE, Damage
 from streamsrv.media.mpegts import BrokenSegment, count_frames
 from streamsrv.media.probe import Measured
 

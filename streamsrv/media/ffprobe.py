@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from streamsrv.media.arguments import whitelists
+from streamsrv.media.arguments import checksums, whitelists
 from streamsrv.media.inputs import AUDIO_DECODERS
 from streamsrv.media.raw import RawKind
 
@@ -56,13 +56,16 @@ def measure_arguments(program: str, path: Path, *, decoders: str) -> list[str]:
     return _ffprobe(program, path, decoders, ["-count_packets", *shown])
 
 
-def frames_arguments(program: str, path: Path, *, track: int, raw: RawKind | None, decoders: str) -> list[str]:
+def frames_arguments(
+    program: str, path: Path, *, track: int, raw: RawKind | None, codec: str = "", decoders: str
+) -> list[str]:
     """Decode an audio track, counted from 0; say of each packet that there is one, and what frames came of it, as CSV.
 
     A frame's columns are its stamp in seconds, the place of its packet in the file, that one's bytes, and its samples.
     """
     shown = "packet=size:frame=pts_time,pkt_pos,pkt_size,nb_samples"
     allowed = [f"-codec_whitelist:a:{track}", ",".join(AUDIO_DECODERS)]
+    allowed += [word for name, value in checksums(codec).items() for word in (f"-{name}", value)]
     shows = ["-select_streams", f"a:{track}", "-show_packets", "-show_frames", "-show_entries", shown]
     return [
         *_ffprobe(program, path, decoders, [*allowed, *_raw_options(raw), *shows]),

@@ -9,9 +9,9 @@ from typing import Any
 from streamsrv.errors import UnusableFile
 from streamsrv.media.clock import Clock, late_seconds_of
 from streamsrv.media.ffprobe import film_arguments
-from streamsrv.media.integrity.damage import Examined
 from streamsrv.media.integrity.declared import Declared, declared_bytes, declared_length, declared_wav
 from streamsrv.media.integrity.loss import Terms, check_size
+from streamsrv.media.integrity.structure import Examined
 from streamsrv.media.material import Looked, look
 from streamsrv.media.probe import depth_bits_of, fault_of, is_float, look_into, seconds_of, track_seconds
 from streamsrv.media.raw import RawKind, raw_kind
@@ -66,7 +66,7 @@ class Film:
 
     def examined(self, path: Path, track: Track) -> Examined | None:
         """What is looked into again where a decoder of that track complained. Samples have no damage."""
-        return None if track.wav is not None else Examined(path, self.format_name, track.number, self.raw)
+        return None if track.wav is not None else Examined(path, self.format_name, track.number, self.raw, track.codec)
 
 
 async def probe_film(tools: FfmpegTools, path: Path, *, name: str = "") -> Film:

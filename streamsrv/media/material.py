@@ -11,9 +11,9 @@ from streamsrv.errors import InternalError, UnusableFile
 from streamsrv.media.arguments import Input
 from streamsrv.media.chunks import is_chunked, read_chunks
 from streamsrv.media.inputs import Container
-from streamsrv.media.integrity.damage import Examined
 from streamsrv.media.integrity.declared import Declared, declared, declared_bytes, xing_header
 from streamsrv.media.integrity.loss import STRICT, Terms, check_size
+from streamsrv.media.integrity.structure import Examined
 from streamsrv.media.memory import decoding_memory
 from streamsrv.media.probe import Source, probe
 from streamsrv.media.sniff import HEAD_BYTES, id3_length, sniff
@@ -79,7 +79,11 @@ class Material:
     def examined(self) -> Examined | None:
         """What is looked into again where a decoder complained. Samples have no damage."""
         source = self.source
-        return None if source.wav is not None else Examined(self.path, source.format_name, raw=source.raw)
+        return (
+            None
+            if source.wav is not None
+            else Examined(self.path, source.format_name, raw=source.raw, codec=source.codec)
+        )
 
     @property
     def readable(self) -> tuple[Path, ...]:
@@ -93,7 +97,9 @@ async def whole_material(tools: FfmpegTools, path: Path, terms: Terms = STRICT, 
     terms, wav = check_size(looked.promised_bytes, looked.size, terms), looked.wav
     source = Source.of_wav(wav) if wav is not None else await probe(tools, path, name=name)
     promise = await asyncio.to_thread(declared, looked.head, source, looked.size)
-    source_input = Input.of_file(path, clock=source.clock, is_float=source.is_float, wav=wav, raw=source.raw)
+    source_input = Input.of_file(
+        path, clock=source.clock, is_float=source.is_float, codec=source.codec, wav=wav, raw=source.raw
+    )
     return Material(source_input, path, source, promise, looked.promised_bytes, terms=terms, file_bytes=looked.size)
 
 
@@ -119,7 +125,13 @@ async def growing_material(tools: FfmpegTools, file: Growing, folder: Path, term
     end = xing.samples if xing is not None and xing.trimmed else None
     # Half a frame of MPEG-1 more is still the decoder's own delay.
     most = xing.samples + xing.padding + _DELAY_SAMPLES if xing is not None and xing.trimmed else None
-    source_input = Input(demuxer=container.demuxer, clock=source.clock, is_float=source.is_float, end_sample=end)
+    source_input = Input(
+        demuxer=container.demuxer,
+        clock=source.clock,
+        is_float=source.is_float,
+        codec=source.codec,
+        end_sample=end,
+    )
     promise, size = await asyncio.to_thread(lambda: (declared(head, source), declared_bytes(head)))
     return Material(source_input, link, source, promise, size, most, file.chunks(), terms)
 

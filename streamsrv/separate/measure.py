@@ -16,9 +16,10 @@ from streamsrv.media.blocking import running_ffmpeg
 from streamsrv.media.checks import NOT_NUMBERS, check_decoded, check_heard
 from streamsrv.media.child import ChildLimits
 from streamsrv.media.clock import Clock
-from streamsrv.media.integrity.damage import Examined, find_damage_here
+from streamsrv.media.integrity.damage import find_damage_here
 from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.integrity.loss import Terms
+from streamsrv.media.integrity.structure import Examined
 from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 from streamsrv.media.wav import Wav
@@ -56,7 +57,8 @@ class MeasureTask:
 
     @property
     def input(self) -> Input:
-        return Input.of_file(self.source, clock=self.clock, wav=self.wav, raw=self.raw)
+        codec = self.examined.codec if self.examined is not None else ""
+        return Input.of_file(self.source, clock=self.clock, codec=codec, wav=self.wav, raw=self.raw)
 
     def arguments(self) -> list[str]:
         """What ffmpeg is called with, by this pass and by the next one."""

@@ -1,6 +1,7 @@
 """Damage in the middle of a file: told in every job, and put up with where that was asked for."""
 
 import random
+import re
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -75,6 +76,21 @@ def over_a_fragment(data: bytes) -> bytes:
     return data[: start - 4] + bytes(40) + data[start + 36 :]
 
 
+def without(count: int) -> Spoil:
+    """So many bytes are gone."""
+    return lambda data: data[: len(data) // 2] + data[len(data) // 2 + count :]
+
+
+def flipped(data: bytes) -> bytes:
+    """A single bit is wrong."""
+    middle = len(data) // 2
+    return data[:middle] + bytes([data[middle] ^ 16]) + data[middle + 1 :]
+
+
+def twice(data: bytes) -> bytes:
+    return data * 2
+
+
 def half(data: bytes) -> bytes:
     return data[: len(data) // 2]
 
@@ -85,6 +101,7 @@ def tag_within_a_frame(data: bytes) -> bytes:
 
 
 MP3 = "-c:a libmp3lame -b:a 128k"
+JOINED = "joined. Only the first can be read"
 FRAGMENTS = "-c:a aac -b:a 128k -movflags empty_moov+default_base_moof -frag_duration 1000000"
 SPOILT = {
     "a hole in an MP3": Spoilt("hole.mp3", MP3, hole(2500), 0.1, 0.3),
@@ -103,9 +120,27 @@ SPOILT = {
     "a fragment that is damaged": Spoilt("fragment.m4a", FRAGMENTS, over_a_fragment, 2.0, 4.1),
     "a hole in TrueHD": Spoilt("hole.thd", "-c:a truehd -strict -2", hole(30_000), 0.1, 0.4),
     "a hole in a WMA": Spoilt("hole.wma", "-c:a wmav2", hole(2500), 0.1, 0.5),
-    "two FLACs, joined": Spoilt("joined.flac", "", lambda data: data * 2, 0.05, 1.0),
-    "two M4As, joined": Spoilt("joined.m4a", "-c:a aac -movflags +faststart", lambda data: data * 2, 7.9, 8.2),
-    "two MP4s of fragments, joined": Spoilt("joined.mp4", FRAGMENTS, lambda data: data * 2, 0.9, 1.2),
+    "a hole in an AVI": Spoilt("hole.avi", "-c:a libmp3lame -b:a 128k", hole(8000), 0.4, 0.7),
+    "a hole in an AVI of samples": Spoilt("samples.avi", "-c:a pcm_s16le", hole(90_000), 0.4, 0.7),
+    "a piece less of an FLV": Spoilt("less.flv", "-c:a libmp3lame -ar 44100 -b:a 128k", without(8000), 0.4, 0.7),
+    "a piece less of a RealMedia": Spoilt("less.rm", "-c:a ac3", without(12_000), 0.4, 4.0),
+    "a hole in SBC": Spoilt("hole.sbc", "-c:a sbc -b:a 328k", hole(8000), 3.0, 5.0),
+    "a hole in a VOC": Spoilt("hole.voc", "", hole(90_000), 3.0, 5.0),
+    "a hole in an SWF": Spoilt("hole.swf", "-c:a libmp3lame -ar 44100 -b:a 128k", hole(8000), 3.0, 5.0),
+    "a wrong bit in a FLAC": Spoilt("bit.flac", "", flipped, 0.05, 0.2),
+    "a wrong bit in a WavPack": Spoilt("bit.wv", "-c:a wavpack", flipped, 0.1, 0.6),
+    "a wrong bit in a True Audio": Spoilt("bit.tta", "-c:a tta", flipped, 0.5, 1.2),
+    "a wrong bit in FLAC in Matroska": Spoilt("bit.mka", "-c:a flac", flipped, 0.05, 0.2),
+    "two FLACs, joined": Spoilt("joined.flac", "", twice, 0.05, 1.0),
+    "two M4As, joined": Spoilt("joined.m4a", "-c:a aac -movflags +faststart", twice, 7.9, 8.2, JOINED),
+    "two MP4s of fragments, joined": Spoilt("joined.mp4", FRAGMENTS, twice, 0.9, 1.2),
+    "two AIFFs, joined": Spoilt("joined.aiff", "", twice, 7.9, 8.1, JOINED),
+    "two CAFs, joined": Spoilt("joined.caf", "-c:a pcm_s16le", twice, 7.9, 8.1, JOINED),
+    "two Wave64s, joined": Spoilt("joined.w64", "", twice, 7.9, 8.1, JOINED),
+    "two WMAs, joined": Spoilt("joined.wma", "-c:a wmav2", twice, 7.8, 8.2, JOINED),
+    "two FLVs, joined": Spoilt("joined.flv", "-c:a aac -b:a 128k", twice, 7.8, 8.2, JOINED),
+    "two WavPacks, joined": Spoilt("joined.wv", "-c:a wavpack", twice, 7.9, 8.1, JOINED),
+    "two True Audios, joined": Spoilt("joined.tta", "-c:a tta", twice, 7.9, 8.1, JOINED),
     "half a FLAC": Spoilt("half.flac", "", half, 3.9, 4.2, "ends in the middle"),
     "half an MP3": Spoilt("half.mp3", MP3, half, 3.9, 4.2, "ends in the middle"),
     "half a WebM": Spoilt("half.webm", "-c:a libopus", half, 2.0, 6.0, "ends in the middle"),
@@ -173,16 +208,29 @@ def test_what_is_missing_is_told_or_put_up_with(
         assert whole - 1.2 * lost_seconds - 0.3 <= len(sound) / RATE <= whole + 0.25, (way, len(sound) / RATE)
 
 
+def over_a_picture(data: bytes) -> bytes:
+    """The first bytes of a picture, of an AVI or FLV, with its head, are noise."""
+    found = re.compile(rb"00dc|\x09\0[\s\S]{6}\0\0\0").search(data, len(data) // 2)
+    assert found
+    return data[: found.start()] + random.Random(1).randbytes(600) + data[found.start() + 600 :]
+
+
 JUNK = bytes(range(256)) * 20
+PICTURED = "-f lavfi -i testsrc=s=640x480:r=5:d=8 -c:a libmp3lame -ar 44100 -shortest -c:v"
 HARMLESS: Mapping[str, tuple[str, str, Spoil]] = {
     "junk before an MP3": ("before.mp3", MP3, lambda data: JUNK + data),
     "junk behind an MP3": ("behind.mp3", MP3, lambda data: data + JUNK),
-    "two MP3s with tags, joined": ("joined.mp3", f"{MP3} -metadata title=Tune -id3v2_version 4", lambda data: data * 2),
+    "two MP3s with tags, joined": ("joined.mp3", f"{MP3} -metadata title=Tune -id3v2_version 4", twice),
     "an MP3 from within a frame on": ("within.mp3", f"{MP3} -write_xing 0", lambda data: data[len(data) // 2 + 99 :]),
     "AAC from within a frame on": ("within.aac", "-c:a aac", lambda data: data[len(data) // 2 + 99 :]),
     "a transport stream cut anywhere": ("cut.ts", "-c:a aac", lambda data: data[20_099:-3_033]),
     "an MP4 of fragments": ("whole.mp4", FRAGMENTS, lambda data: data),
-    "two streams of Ogg, joined": ("joined.opus", "-c:a libopus", lambda data: data * 2),
+    "two streams of Ogg, joined": ("joined.opus", "-c:a libopus", twice),
+    "two AVIs, joined": ("joined.avi", "-c:a libmp3lame", twice),
+    "two NUTs, joined": ("joined.nut", "-c:a libmp3lame", twice),
+    "a hole in the picture of an AVI": ("picture.avi", f"{PICTURED} mpeg4", over_a_picture),
+    "a hole in the picture of an FLV": ("picture.flv", f"{PICTURED} flv", over_a_picture),
+    "a WavPack of six channels": ("six.wv", "-ac 6 -c:a wavpack", lambda data: data),
 }
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from streamsrv.media.integrity.adts import gaps_of
 from streamsrv.media.integrity.damage import FrameWalk
 from streamsrv.media.integrity.ogg import Pages, count_pages
 from streamsrv.media.integrity.tags import tag_bytes
+from streamsrv.media.integrity.units import UNITS, walk_units
 
 FRAME_SECONDS = 0.024
 ID3 = b"ID3\x04\0\0\0\0\x01\x00" + bytes(128)
@@ -163,6 +163,6 @@ def test_bytes_between_frames_of_aac_are_counted(data: bytes, lost: int, tmp_pat
     """Whole frames that were overwritten, too, but not what lies before the first ones and behind the last ones."""
     path = tmp_path / "file.aac"
     path.write_bytes(data)
-    gaps, frame_bytes, frames = gaps_of(path)
-    assert sum(count for _, count in gaps) == lost
-    assert frame_bytes == frames * 107
+    walked = walk_units(path, UNITS["aac"])
+    assert sum(count for _, count in walked.gaps) == lost
+    assert walked.unit_bytes == walked.units * 107

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from streamsrv.media.integrity import adts, forward
-from streamsrv.media.integrity.adts import gaps_of
+from streamsrv.media.integrity import forward, units
 from streamsrv.media.integrity.forward import ForwardReader
 from streamsrv.media.integrity.ogg import Pages, count_pages
+from streamsrv.media.integrity.units import UNITS, Walked, walk_units
 
 MARK = re.compile(b"mark")
 SYNC = b"\xff\xf1"
@@ -37,7 +37,7 @@ def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
             read.extend([len(self._piece)] if self._piece is not before else [])
 
     monkeypatch.setattr("streamsrv.media.integrity.ogg.ForwardReader", Counting)
-    monkeypatch.setattr("streamsrv.media.integrity.adts.ForwardReader", Counting)
+    monkeypatch.setattr("streamsrv.media.integrity.units.ForwardReader", Counting)
     return read
 
 
@@ -79,7 +79,7 @@ def test_a_file_that_is_cut_short_just_ends(file: Path) -> None:
 def test_an_empty_file_has_no_gaps(file: Path) -> None:
     """It may have been emptied since somebody saw sound in it."""
     file.touch()
-    assert gaps_of(file) == ([], 0, 0)
+    assert walk_units(file, UNITS["aac"]) == Walked()
 
 
 def test_junk_between_pages_is_read_once(file: Path, read_bytes: list[int]) -> None:
@@ -94,15 +94,15 @@ def test_what_only_looks_like_frames_is_given_up(
     file: Path, read_bytes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A gigabyte of beginnings without frames doesn't hold a thread for minutes."""
-    monkeypatch.setattr(adts, "_MOST_TRIES", 1000)
+    monkeypatch.setattr(units, "_MOST_TRIES", 1000)
     file.write_bytes(SYNC * 2_000_000)
-    gaps_of(file)
+    walk_units(file, UNITS["aac"])
     assert sum(read_bytes) < file.stat().st_size / 2
 
 
 def test_so_many_gaps_are_enough(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody's memory is filled with the places of them."""
-    monkeypatch.setattr(adts, "_MOST_GAPS", 20)
+    monkeypatch.setattr(units, "_MOST_GAPS", 20)
     frame = bytes((0xFF, 0xF1, 0x4C, 0x80, 0x01, 0x1F, 0xFC, 0))
     file.write_bytes((frame * 6 + bytes(3)) * 100 + frame * 6)
-    assert 0 < len(gaps_of(file)[0]) <= 20
+    assert 0 < len(walk_units(file, UNITS["aac"]).gaps) <= 20

@@ -7,9 +7,9 @@ import pytest
 from streamsrv.errors import DamagedFile
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.ffmpeg import Outcome
-from streamsrv.media.integrity.damage import NO_DAMAGE, Damage
 from streamsrv.media.integrity.declared import Declared
 from streamsrv.media.integrity.loss import STRICT, TOLERANT, Terms, check_loss, check_size
+from streamsrv.media.integrity.structure import NO_DAMAGE, Damage
 
 GOOD = Outcome(0, 441000, 441000, 470, (), sample_rate=44100)
 CUT_SHORT = Outcome(0, 441000, 441000, 470, ("File ended prematurely",), sample_rate=44100)

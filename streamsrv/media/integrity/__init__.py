@@ -3,6 +3,7 @@
 declared    how long the file says that it is
 damage      what is missing in its middle: by its structure, or by a second look where anything gave reason for one
 loss        both judged: refused in words, or put up with where that was asked for
-ogg, adts, fragments    the structure of some kinds, walked through by
+structure   what a file's own structure shows: of `ogg` its pages, of MP4 its `fragments`, of others their `units`, and
+            where several were `joined`
 forward     a file read from its beginning to its end; `tags` between frames are no sound
 """

@@ -11,7 +11,6 @@ and behind the last one is no damage of the middle: recordings begin and end wit
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from streamsrv.errors import InternalError
@@ -20,53 +19,20 @@ from streamsrv.media.clock import longest_hole, restarts
 from streamsrv.media.ffmpeg import CORRUPT, UNDECODED, Outcome
 from streamsrv.media.ffprobe import frames_arguments
 from streamsrv.media.inputs import AUDIO_DECODERS
-from streamsrv.media.integrity.adts import gaps_of
 from streamsrv.media.integrity.declared import Declared
-from streamsrv.media.integrity.fragments import read_fragments
-from streamsrv.media.integrity.ogg import count_pages
+from streamsrv.media.integrity.structure import NO_DAMAGE, Damage, Examined, look_at_structure
 from streamsrv.media.integrity.tags import tag_bytes_at
 from streamsrv.media.memory import probe_memory
-from streamsrv.media.raw import RawKind
 from streamsrv.media.tools import FfmpegTools
 
 # Streams of frames without a container, whose times only count the frames: what is missing shows in their places.
 _FRAMED = ("mp3", "aac", "ac3", "eac3", "dts", "loas", "flac", "truehd", "mlp")
-_AAC_SAMPLES = 1024
 _MOST_GAPS = 10_000
 _LONGER_SECONDS = 0.5
 # In less than that frames may be found by chance, in what is none.
 _RUN_SECONDS = 0.25
 # A gap with fewer bytes than this share of what its sound would take is a pause.
 _PAUSE_SHARE = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
-    """What is looked into again: a track, counted from 0, of a file; `format_name` is its container's.
-
-    `raw`: its kind, where only its name tells.
-    """
-
-    path: Path
-    format_name: str
-    track: int = 0
-    raw: RawKind | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """`seconds` of sound are missing in the middle; frames there last `frame_seconds`."""
-
-    seconds: float = 0.0
-    frame_seconds: float = 0.0
-
-    @property
-    def is_heard(self) -> bool:
-        """Is it a frame at least? Times in containers are rounded."""
-        return self.seconds > 0 and self.seconds >= 0.75 * self.frame_seconds
-
-
-NO_DAMAGE = Damage()
 
 
 async def find_damage(
@@ -85,17 +51,34 @@ async def find_damage(
     """
     if examined is None or outcome.has_failed:
         return NO_DAMAGE
-    found = await asyncio.to_thread(_look_at_places, examined, outcome, declared, end_seconds)
+    found = await asyncio.to_thread(look_at_structure, examined, outcome, declared, end_seconds)
     if found.seconds:
         return found
     if not _is_suspect(examined, outcome, declared):
         return NO_DAMAGE
-    torn = outcome.is_torn(examined.format_name)
     walk = FrameWalk(
-        examined.format_name, outcome.sample_rate, max_seconds=max_seconds, holes_count=torn, end_seconds=end_seconds
+        examined.format_name,
+        outcome.sample_rate,
+        max_seconds=max_seconds,
+        holes_count=outcome.is_torn(examined.format_name),
+        end_seconds=end_seconds,
     )
+    await _decode_again(tools, examined, walk, max_seconds, is_given_up)
+    damage = await asyncio.to_thread(walk.damage, examined.path)
+    filled_seconds = outcome.filled_samples / (outcome.sample_rate or 1) if _is_holed(examined, outcome) else 0.0
+    return Damage(max(damage.seconds, filled_seconds), damage.frame_seconds)
+
+
+async def _decode_again(
+    tools: FfmpegTools, examined: Examined, walk: "FrameWalk", max_seconds: float, is_given_up: Callable[[], bool]
+) -> None:
     argv = frames_arguments(
-        tools.ffprobe, examined.path, track=examined.track, raw=examined.raw, decoders=tools.decoders
+        tools.ffprobe,
+        examined.path,
+        track=examined.track,
+        raw=examined.raw,
+        codec=examined.codec,
+        decoders=tools.decoders,
     )
     file_bytes = await asyncio.to_thread(lambda: examined.path.stat().st_size)
     limits = ChildLimits.for_sound(max_seconds, memory_bytes=probe_memory(file_bytes))
@@ -106,9 +89,6 @@ async def find_damage(
         walk.read(data)
 
     await tools.read_through(argv, take, readable=(examined.path,), limits=limits)
-    damage = await asyncio.to_thread(walk.damage, examined.path)
-    filled_seconds = outcome.filled_samples / (outcome.sample_rate or 1) if _is_holed(examined, outcome) else 0.0
-    return Damage(max(damage.seconds, filled_seconds), damage.frame_seconds)
 
 
 def _is_suspect(examined: Examined, outcome: Outcome, declared: Declared | None) -> bool:
@@ -121,19 +101,6 @@ def _is_suspect(examined: Examined, outcome: Outcome, declared: Declared | None)
 def _is_holed(examined: Examined, outcome: Outcome) -> bool:
     """Without a container there are no pauses: a leap of the stamps is what the demuxer has stepped over."""
     return examined.format_name in _FRAMED and outcome.filled_samples > 0
-
-
-def _look_at_places(
-    examined: Examined, outcome: Outcome, declared: Declared | None, end_seconds: float | None
-) -> Damage:
-    """What is missing by the file alone, of which ffmpeg says nothing. Blocks."""
-    if examined.format_name == "ogg":
-        return _lost_pages(examined, outcome, declared, end_seconds)
-    if examined.format_name == "aac":
-        return _lost_frames(examined.path, outcome, end_seconds)
-    if examined.format_name.startswith("mov"):
-        return _lost_fragments(examined, outcome, end_seconds)
-    return NO_DAMAGE
 
 
 def find_damage_here(
@@ -149,40 +116,6 @@ def find_damage_here(
     return asyncio.run(
         find_damage(tools, examined, outcome, declared=declared, max_seconds=max_seconds, is_given_up=is_given_up)
     )
-
-
-def _lost_pages(examined: Examined, outcome: Outcome, declared: Declared | None, end_seconds: float | None) -> Damage:
-    most_samples = None if end_seconds is None else end_seconds * outcome.sample_rate
-    pages = count_pages(examined.path, examined.track, most_samples)
-    # While it is being decoded nobody knows yet how much it is.
-    seconds = outcome.heard_seconds or (declared.seconds if declared is not None else 0.0) or 1.0
-    page_seconds = seconds / max(1, pages.there)
-    return Damage(pages.missing * page_seconds, page_seconds)
-
-
-def _lost_frames(path: Path, outcome: Outcome, end_seconds: float | None) -> Damage:
-    gaps, frame_bytes, frames = gaps_of(path)
-    if not gaps or not outcome.sample_rate:
-        return NO_DAMAGE
-    frame_seconds = _AAC_SAMPLES / outcome.sample_rate
-    byte_seconds = frames * frame_seconds / frame_bytes
-    with path.open("rb") as file:
-        lost = sum(
-            count - tag_bytes_at(file, place, count)
-            for place, count in gaps
-            if end_seconds is None or place * byte_seconds < end_seconds
-        )
-    return Damage(lost * byte_seconds, frame_seconds)
-
-
-def _lost_fragments(examined: Examined, outcome: Outcome, end_seconds: float | None) -> Damage:
-    found = read_fragments(examined.path, examined.track, end_seconds)
-    if found is None:
-        return NO_DAMAGE
-    wanted = min(found.there + found.missing, math.inf if end_seconds is None else end_seconds)
-    # ffmpeg ends at a damaged one, as if that were the end.
-    behind = wanted - outcome.heard_seconds if found.there and outcome.heard_seconds else 0.0
-    return Damage(max(found.missing, behind if behind > _LONGER_SECONDS else 0.0))
 
 
 class FrameWalk:

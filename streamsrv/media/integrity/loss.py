@@ -7,8 +7,8 @@ from typing import Literal
 from streamsrv.errors import DamagedFile
 from streamsrv.media.cut import WHOLE, Cut
 from streamsrv.media.ffmpeg import Outcome
-from streamsrv.media.integrity.damage import NO_DAMAGE, Damage
 from streamsrv.media.integrity.declared import Declared
+from streamsrv.media.integrity.structure import NO_DAMAGE, Damage
 from streamsrv.media.sizes import is_promise
 
 _CUT_SHORT = ("File ended prematurely", "Truncating packet", ": partial file", "Packet corrupt")
@@ -68,7 +68,12 @@ def find_loss(
         short, words = _find_end(outcome, declared, missing_share)
     if middle and 2 * middle >= short:
         lost = max(middle, short)
-        return Loss(lost, f"Sound is missing in the middle of the file, about {clock(lost)}.")
+        words = (
+            f"The file is several recordings, joined. Only the first can be read: about {clock(lost)} are missing."
+            if damage.is_joined
+            else f"Sound is missing in the middle of the file, about {clock(lost)}."
+        )
+        return Loss(lost, words)
     return Loss(short, words) if words else None
 
 
